@@ -1,0 +1,49 @@
+"""MobileNetV2 with named features. Needs torch and safetensors, nothing else.
+
+from backbone import MobileNetV2, load
+
+backbone = MobileNetV2(width=1.0, features=["stage4", "last"])
+print(load("mobilenet_v2.safetensors", backbone))
+features = backbone(images)  # {"stage4": (N, 64, H / 16, W / 16), "last": (N, 1280, H / 32, W / 32)}
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backbone.config import MobileNetV2Config, Padding
+    from backbone.errors import InputError
+    from backbone.features import Features, FeatureSpec
+    from backbone.mobilenet_v2 import MobileNetV2
+    from backbone.weights import LoadReport, load
+
+__all__ = [
+    "FeatureSpec",
+    "Features",
+    "InputError",
+    "LoadReport",
+    "MobileNetV2",
+    "MobileNetV2Config",
+    "Padding",
+    "load",
+]
+
+_HOME = {
+    "FeatureSpec": "features",
+    "Features": "features",
+    "InputError": "errors",
+    "LoadReport": "weights",
+    "MobileNetV2": "mobilenet_v2",
+    "MobileNetV2Config": "config",
+    "Padding": "config",
+    "load": "weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that a configuration can be read without loading torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'backbone' has no attribute {name!r}")
+    return getattr(import_module(f"backbone.{_HOME[name]}"), name)

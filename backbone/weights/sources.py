@@ -1,0 +1,140 @@
+"""What every source of weights has in common, and which there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from backbone.config import TABLE_2, Padding, feature_specs
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+KNOWN_WIDTHS = (0.1, 0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.3, 1.4)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+BLOCKS = [f"{stage}.{index}" for stage, row in TABLE_2.items() for index in range(row.repeats)]
+"""Our names of the 17 bottlenecks, in the order in which other implementations number them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Tensors under our names, and what they were trained with.
+
+    Attributes:
+        source: where they came from, for messages.
+        origin: the implementation whose names they had.
+        tensors: by our names; a classifier's are `classifier.weight` and `classifier.bias`.
+        input_mean, input_std: RGB scaling of inputs in [0, 1].
+    """
+
+    source: str
+    origin: str
+    tensors: dict[str, Tensor]
+    padding: Padding
+    bn_eps: float
+    input_mean: tuple[float, ...]
+    input_std: tuple[float, ...]
+
+    @property
+    def width(self) -> float | None:
+        """The known width whose first layers have these channels; None if there is none."""
+        shapes = {name: tensor.shape[0] for name, tensor in self.tensors.items() if name.endswith("conv.weight")}
+        for width in KNOWN_WIDTHS:
+            specs = feature_specs(width, 32)
+            wanted = {"stem.conv.weight": specs["stem"].channels, "last.conv.weight": specs["last"].channels}
+            wanted |= {f"{stage}.0.project.conv.weight": specs[stage].channels for stage in TABLE_2}
+            if all(shapes.get(name, channels) == channels for name, channels in wanted.items()):
+                return width
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What became of the weights. `fresh` names kept their initial values; `unused` ones had no place."""
+
+    source: str
+    origin: str
+    loaded: list[str]
+    fresh: list[str]
+    unused: list[str]
+    padding: Padding
+    bn_eps: float
+    input_mean: tuple[float, ...]
+    input_std: tuple[float, ...]
+
+    def __str__(self) -> str:
+        def names(label: str, items: list[str]) -> str:
+            shown = ", ".join(items[:4]) + (" .." if len(items) > 4 else "")
+            return f"{len(items)} {label}" + (f" ({shown})" if items else "")
+
+        return (
+            f"weights {self.source} ({self.origin} names): {len(self.loaded)} tensors loaded, "
+            f"{names('left fresh', self.fresh)}, {names('not used', self.unused)}; padding {self.padding.value}, "
+            f"BN eps {self.bn_eps:g}, input mean {_short(self.input_mean)}, std {_short(self.input_std)}"
+        )
+
+
+def _short(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else "/".join(f"{value:g}" for value in values)
+
+
+class Source(Protocol):
+    """A module that knows the names of one implementation, and what its authors trained with."""
+
+    ORIGIN: str
+
+    def recognises(self, names: Mapping[str, Tensor]) -> bool: ...
+
+    def convert(self, source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights: ...
+
+
+def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
+    """Tell the origin of a file by its names; what its header says of padding and scaling goes before what is usual.
+
+    Raises:
+        InputError: no implementation known here has such names.
+    """
+    from backbone.weights import torchvision, trident
+
+    known: list[Source] = [torchvision, trident]
+    for implementation in known:
+        if implementation.recognises(tensors):
+            return _told(implementation.convert(source, tensors, header), header)
+    some = ", ".join(list(tensors)[:3])
+    raise InputError(
+        f"{source}: its names ({some} ..) are of no known MobileNetV2; known are those of "
+        f"{', '.join(implementation.ORIGIN for implementation in known)}"
+    )
+
+
+def _told(weights: Weights, header: Mapping[str, str]) -> Weights:
+    """Apply `padding`, `bn_eps`, `mean` and `std` of a safetensors header."""
+    told = weights
+    try:
+        if "padding" in header:
+            told = replace(told, padding=Padding[header["padding"]])
+        if "bn_eps" in header:
+            told = replace(told, bn_eps=float(header["bn_eps"]))
+        if "mean" in header:
+            told = replace(told, input_mean=_three(header["mean"]))
+        if "std" in header:
+            told = replace(told, input_std=_three(header["std"]))
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{weights.source}: its header must give padding as one of {', '.join(Padding.__members__)}, bn_eps as a "
+            f"number, mean and std as three numbers with commas; {error} is none"
+        ) from error
+    return told
+
+
+def _three(text: str) -> tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    if len(values) != 3:
+        raise ValueError(repr(text))
+    return values

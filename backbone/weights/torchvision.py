@@ -1,0 +1,60 @@
+"""torchvision's `mobilenet_v2`: `features.0` is the stem, `features.1` to `17` the bottlenecks, `features.18` the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backbone.config import Padding
+from backbone.weights.sources import BLOCKS, IMAGENET_MEAN, IMAGENET_STD, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+ORIGIN = "torchvision"
+
+
+def recognises(names: Mapping[str, Tensor]) -> bool:
+    return "features.0.0.weight" in names and "features.1.conv.0.0.weight" in names
+
+
+def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
+    return Weights(
+        source=source,
+        origin=ORIGIN,
+        tensors={
+            ours: tensor
+            for name, tensor in tensors.items()
+            if not (ours := rename(name)).endswith("num_batches_tracked")
+        },
+        padding=Padding.symmetric,
+        bn_eps=1e-5,
+        input_mean=IMAGENET_MEAN,
+        input_std=IMAGENET_STD,
+    )
+
+
+def rename(name: str) -> str:
+    """Our name of a tensor; a name without a counterpart stays."""
+    if name.startswith("classifier.1."):
+        return name.replace("classifier.1.", "classifier.")
+    top, _, rest = name.removeprefix("features.").partition(".")
+    if not name.startswith("features.") or not top.isdigit() or int(top) > len(BLOCKS) + 1:
+        return name
+    if int(top) == 0:
+        return f"stem.{_unit(rest)}"
+    if int(top) == len(BLOCKS) + 1:
+        return f"last.{_unit(rest)}"
+    # A bottleneck is conv.0.{0,1} expand, conv.1.{0,1} depthwise, conv.2 and conv.3 project; the first lacks the expansion.
+    parts = ["expand", "depthwise", "project"][int(top) == 1 :]
+    place, _, tail = rest.removeprefix("conv.").partition(".")
+    if int(place) < len(parts) - 1:
+        return f"{BLOCKS[int(top) - 1]}.{parts[int(place)]}.{_unit(tail)}"
+    return f"{BLOCKS[int(top) - 1]}.project.{'norm' if int(place) == len(parts) else 'conv'}.{tail}"
+
+
+def _unit(rest: str) -> str:
+    """`0.weight` of a convolution and `1.bias` of a normalisation."""
+    place, _, tail = rest.partition(".")
+    return f"{'conv' if place == '0' else 'norm'}.{tail}"

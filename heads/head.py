@@ -1,0 +1,37 @@
+"""What a head is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from backbone.features import Features
+
+Outputs = TypeVar("Outputs")
+Taught = TypeVar("Taught")
+Answer = TypeVar("Answer")
+
+
+class Head(nn.Module, Generic[Outputs, Taught, Answer]):
+    """From named features to an answer, in three steps that never depend on each other's mode.
+
+    Attributes:
+        taps: the features that `forward` needs.
+    """
+
+    taps: list[str]
+
+    @abstractmethod
+    def forward(self, features: Features) -> Outputs:
+        """Raw tensors, of the same type in training and evaluation. This path alone is exported."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, targets: Taught) -> dict[str, Tensor]:
+        """Named losses, each a scalar; the task sums them."""
+
+    @abstractmethod
+    def predict(self, outputs: Outputs, sizes: Tensor) -> list[Answer]:
+        """An answer for each image, in the pixels of the original images of `sizes` (N, 2): height, width."""

@@ -1,0 +1,85 @@
+"""What an SSDLite head is made of, as numbers. Imports nothing heavy.
+
+Reference: SSD, arXiv:1512.02325; MobileNetV2, arXiv:1801.04381, section 6.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from backbone.config import Padding
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backbone.features import FeatureSpec
+    from heads.ssdlite.head import SSDLite
+
+
+class ClassScore(Enum):
+    """How class logits become scores: each class by itself (the reference detector), or against the background (SSD)."""
+
+    sigmoid = "sigmoid"
+    softmax = "softmax"
+
+
+@dataclass(kw_only=True, slots=True)
+class SSDLiteConfig:
+    """SSDLite on two taps of a MobileNet, and four extra layers. The defaults are the paper's and its reference's."""
+
+    taps: list[str] = field(default_factory=lambda: ["stage6.expand", "last"])
+    extra_channels: list[int] = field(default_factory=lambda: [512, 256, 256, 128])
+    extra_width: float = 1.0
+    """Multiplier of the extra layers' channels, at least 16 of them."""
+    min_scale: float = 0.2
+    """Side of the smallest default boxes as a fraction of the image, before the halved one of the first map."""
+    max_scale: float = 0.95
+    score: ClassScore = ClassScore.sigmoid
+    padding: Padding = Padding.symmetric
+    bn_eps: float = 1e-3
+    bn_momentum: float = 0.03
+    matched_iou: float = 0.5
+    """A default box learns an object that it overlaps by this much or more."""
+    negatives_per_positive: float = 3.0
+    min_negatives: int = 3
+    """Of every image, also of one without objects."""
+    score_threshold: float = 1e-8
+    nms_iou: float = 0.6
+    detections: int = 100
+    """Kept of an image."""
+
+    def __post_init__(self) -> None:
+        if len(self.taps) < 1 or len(set(self.taps)) != len(self.taps):
+            raise InputError(f"head.taps={list(self.taps)}: must name one or more features, each once")
+        if not all(channels >= 16 for channels in self.extra_channels):
+            raise InputError(f"head.extra_channels={list(self.extra_channels)}: each must be at least 16")
+        if not self.extra_width > 0:
+            raise InputError(f"head.extra_width={self.extra_width}: must be positive")
+        if not 0 < self.min_scale < self.max_scale <= 1:
+            raise InputError(
+                f"head.min_scale={self.min_scale}, head.max_scale={self.max_scale}: must be 0 < min_scale < max_scale <= 1"
+            )
+        for name in ("matched_iou", "nms_iou", "bn_momentum"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"head.{name}={getattr(self, name)}: must be in (0, 1]")
+        if not 0 <= self.score_threshold < 1:
+            raise InputError(f"head.score_threshold={self.score_threshold}: must be in [0, 1)")
+        for name in ("detections", "min_negatives"):
+            if getattr(self, name) < 1:
+                raise InputError(f"head.{name}={getattr(self, name)}: must be at least 1")
+        for name in ("negatives_per_positive", "bn_eps"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"head.{name}={getattr(self, name)}: must be positive")
+
+    def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> SSDLite:
+        """The head on a backbone that offers `specs`, for square inputs of `image_size` pixels.
+
+        Raises:
+            InputError: a tap is not among the specs; the message lists the names there are.
+        """
+        from heads.ssdlite.head import SSDLite
+
+        return SSDLite(self, specs, num_classes=num_classes, image_size=image_size)

@@ -1,0 +1,52 @@
+"""The boxes that the predictions are offsets to.
+
+Reference: SSD, arXiv:1512.02325, section 2.2; its TensorFlow implementation for MobileNets, which has three boxes of
+its own in the first map.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:
+    """A scale for each map, evenly spaced, and 1.0 behind the last: 0.2, 0.35, .. 0.95, 1.0 for six maps."""
+    step = (max_scale - min_scale) / max(maps - 1, 1)
+    return [*(min_scale + step * k for k in range(maps)), 1.0]
+
+
+def box_shapes(maps: int, min_scale: float, max_scale: float) -> list[list[tuple[float, float]]]:
+    """Widths and heights, as fractions of the image, of the boxes of one cell of each map.
+
+    A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high.
+    """
+    scale = scales(maps, min_scale, max_scale)
+    first = [(scale[0] / 2, 1.0), (scale[0], 2.0), (scale[0], 1 / 2)]
+    others = [
+        [*((scale[k], ratio) for ratio in (1.0, 2.0, 1 / 2, 3.0, 1 / 3)), (sqrt(scale[k] * scale[k + 1]), 1.0)]
+        for k in range(1, maps)
+    ]
+    return [[(s * sqrt(r), s / sqrt(r)) for s, r in boxes] for boxes in [first, *others]]
+
+
+def default_boxes(cells: Sequence[int], min_scale: float, max_scale: float) -> Tensor:
+    """Every default box of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
+
+    In the order of the predictions: by map, then row, column, and box of the cell. Not clipped at the border.
+    """
+    boxes = []
+    for size, shapes in zip(cells, box_shapes(len(cells), min_scale, max_scale), strict=True):
+        centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        cy, cx = torch.meshgrid(centres, centres, indexing="ij")
+        centre = torch.stack([cx, cy], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)
+        shape = torch.tensor(shapes, dtype=torch.float64).expand(size, size, -1, -1)
+        boxes.append(torch.cat([centre, shape], dim=-1).reshape(-1, 4))
+    return torch.cat(boxes).float()

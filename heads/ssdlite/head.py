@@ -1,0 +1,181 @@
+"""SSDLite: separable predictors on two features of the backbone and on extra layers behind them.
+
+Letters: N images, A default boxes, K classes.
+Reference: SSD, arXiv:1512.02325; MobileNetV2, arXiv:1801.04381, section 6.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backbone.blocks import ConvNormAct
+from backbone.errors import InputError
+from heads.head import Head
+from heads.ssdlite import loss
+from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
+from heads.ssdlite.config import ClassScore, SSDLiteConfig
+from heads.ssdlite.default_boxes import box_shapes, default_boxes
+from heads.ssdlite.matcher import match
+from heads.ssdlite.postprocess import detect, to_pixels
+from heads.structures import Detections, DetectionTargets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backbone.features import Features, FeatureSpec
+
+MIN_EXTRA_CHANNELS = 16
+INITIAL_STD = 0.03
+
+
+class SSDLiteOutputs(NamedTuple):
+    """For every default box: class logits (N, A, 1 + K), background first; deltas (N, A, 4)."""
+
+    logits: Tensor
+    deltas: Tensor
+
+
+class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
+    """Detection head.
+
+    Args:
+        specs: what the backbone offers.
+        num_classes: K, without background.
+        image_size: side of the square input in pixels; it fixes the default boxes.
+    Raises:
+        InputError: a tap is not among `specs`.
+    """
+
+    default_boxes_cxcywh: Tensor
+
+    def __init__(
+        self, config: SSDLiteConfig, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int
+    ) -> None:
+        super().__init__()
+        missing = [tap for tap in config.taps if tap not in specs]
+        if missing:
+            raise InputError(f"head.taps={list(config.taps)}: the backbone has no {missing}; it has {', '.join(specs)}")
+        self.config = config
+        self.taps = list(config.taps)
+        self.num_classes = num_classes
+
+        extra_channels = [
+            max(MIN_EXTRA_CHANNELS, int(channels * config.extra_width)) for channels in config.extra_channels
+        ]
+        channels = [specs[tap].channels for tap in self.taps] + extra_channels
+        cells = [specs[tap].size(image_size) for tap in self.taps]
+        for _ in extra_channels:
+            cells.append(-(-cells[-1] // 2))
+        boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), config.min_scale, config.max_scale)]
+
+        self.extras = nn.ModuleList(
+            self._extra(before, after)
+            for before, after in zip(channels[len(self.taps) - 1 :], extra_channels, strict=False)
+        )
+        self.class_predictors = nn.ModuleList(
+            self._predictor(c, boxes * (1 + num_classes)) for c, boxes in zip(channels, boxes_per_cell, strict=True)
+        )
+        self.box_predictors = nn.ModuleList(
+            self._predictor(c, boxes * 4) for c, boxes in zip(channels, boxes_per_cell, strict=True)
+        )
+        boxes = default_boxes(cells, config.min_scale, config.max_scale)
+        self.register_buffer("default_boxes_cxcywh", boxes, persistent=False)
+        self._initialise()
+
+    def _extra(self, in_channels: int, out_channels: int) -> nn.Sequential:
+        """1x1 to half, depthwise 3x3 with stride 2, 1x1 to full."""
+        half = out_channels // 2
+        norm = {"bn_eps": self.config.bn_eps, "bn_momentum": self.config.bn_momentum}
+        return nn.Sequential(
+            ConvNormAct(in_channels, half, **norm),
+            ConvNormAct(half, half, 3, stride=2, groups=half, padding=self.config.padding, **norm),
+            ConvNormAct(half, out_channels, **norm),
+        )
+
+    def _predictor(self, in_channels: int, out_channels: int) -> nn.Sequential:
+        """SSD's 3x3 convolution, made separable."""
+        return nn.Sequential(
+            ConvNormAct(
+                in_channels,
+                in_channels,
+                3,
+                groups=in_channels,
+                bn_eps=self.config.bn_eps,
+                bn_momentum=self.config.bn_momentum,
+            ),
+            nn.Conv2d(in_channels, out_channels, 1),
+        )
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=INITIAL_STD, a=-2 * INITIAL_STD, b=2 * INITIAL_STD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features: Features) -> SSDLiteOutputs:
+        """Class logits and box offsets for every default box.
+
+        Args:
+            features: maps by name, each (N, C, H, W); every one of `taps` must be there.
+        """
+        maps = [features[tap] for tap in self.taps]
+        for extra in self.extras:
+            maps.append(extra(maps[-1]))
+        return SSDLiteOutputs(
+            logits=_by_box(self.class_predictors, maps, 1 + self.num_classes),
+            deltas=_by_box(self.box_predictors, maps, 4),
+        )
+
+    def loss(self, outputs: SSDLiteOutputs, targets: DetectionTargets) -> dict[str, Tensor]:
+        """`class_loss` and `box_loss`, sums over default boxes divided by the batch's number of matched ones."""
+        logits, deltas = outputs.logits.float(), outputs.deltas.float()
+        defaults = self.default_boxes_cxcywh
+        matches = match(targets, to_xyxy(defaults), self.config.matched_iou)
+        matched = matches.positive.sum().clamp(min=1)
+
+        if targets.labels.shape[1] == 0:
+            classes, wanted = matches.objects, torch.zeros_like(deltas)
+        else:
+            classes = (1 + targets.labels.gather(1, matches.objects)).masked_fill(~matches.positive, 0)
+            objects = targets.boxes_xyxy_rel.gather(1, matches.objects[:, :, None].expand(-1, -1, 4))
+            wanted = encode(to_cxcywh(objects), defaults)
+        class_losses = {
+            ClassScore.sigmoid: loss.sigmoid_class_loss,
+            ClassScore.softmax: loss.softmax_class_loss,
+        }[self.config.score](logits, classes)
+        mined = loss.mined_class_loss(
+            class_losses, matches, self.config.negatives_per_positive, self.config.min_negatives
+        )
+        return {
+            "class_loss": mined / matched,
+            "box_loss": loss.box_loss(deltas, wanted, matches.positive) / matched,
+        }
+
+    def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:
+        """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4) within the image: where an exported graph ends."""
+        logits = outputs.logits.float()
+        softmax = self.config.score is ClassScore.softmax
+        scores = logits.softmax(dim=-1) if softmax else logits.sigmoid()
+        return scores[..., 1:], decode(outputs.deltas.float(), self.default_boxes_cxcywh).clamp(0, 1)
+
+    def predict(self, outputs: SSDLiteOutputs, sizes: Tensor) -> list[Detections]:
+        """Detections in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
+        scores, boxes = self.decode(outputs)
+        found = detect(
+            scores,
+            boxes,
+            score_threshold=self.config.score_threshold,
+            nms_iou=self.config.nms_iou,
+            detections=self.config.detections,
+        )
+        return to_pixels(found, sizes)
+
+
+def _by_box(predictors: nn.ModuleList, maps: list[Tensor], values: int) -> Tensor:
+    """Predictions (N, boxes x values, H, W) of every map as one (N, A, values)."""
+    predictions = [predict(x) for predict, x in zip(predictors, maps, strict=True)]
+    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in predictions], dim=1)

@@ -1,0 +1,94 @@
+"""What heads are taught and what they answer. One type per arrow of the data flow, all plain tensors.
+
+Letters: N images, M objects in the image that has most, D detections in an image, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class _OnDevice:
+    """Moves every tensor of a dataclass; what is no tensor stays."""
+
+    __slots__ = ()
+
+    def _map(self, change: Any) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{name: change(value) for name, value in values.items()})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        def move(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: move(item) for key, item in value.items()}
+            return value.to(device, non_blocking=non_blocking) if hasattr(value, "to") else value
+
+        return self._map(move)
+
+    def pin_memory(self) -> Self:
+        def pin(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: pin(item) for key, item in value.items()}
+            return value.pin_memory() if hasattr(value, "pin_memory") else value
+
+        return self._map(pin)
+
+
+class Targets(Protocol):
+    """What one head is taught about a batch of images."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self: ...
+
+    def pin_memory(self) -> Self: ...
+
+
+@dataclass(slots=True)
+class DetectionTargets(_OnDevice):
+    """Objects of a batch, padded to the image that has most.
+
+    Attributes:
+        boxes_xyxy_rel: (N, M, 4) float32, corners as fractions of the image as the model sees it; padding is zero.
+        labels: (N, M) int64, 0 .. K-1; padding is -1.
+        crowd: (N, M) bool, regions that are neither positive nor negative.
+    """
+
+    boxes_xyxy_rel: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+
+@dataclass(slots=True)
+class Detections(_OnDevice):
+    """What was found in one image, best first.
+
+    Attributes:
+        boxes_xyxy_px: (D, 4) float32, corners in pixels of the original image.
+        scores: (D,) float32 in [0, 1].
+        labels: (D,) int64, 0 .. K-1.
+    """
+
+    boxes_xyxy_px: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@dataclass(slots=True)
+class Batch(_OnDevice):
+    """Images and what is known of them, as they leave the loader.
+
+    Attributes:
+        images: (N, 3, H, W) uint8, RGB; scaled to the backbone's input on the device.
+        targets: what each head is taught, by the head's name.
+        sizes: (N, 2) int64, height and width of the original images in pixels.
+        image_ids: (N,) int64, the data set's own ids.
+    """
+
+    images: Tensor
+    targets: dict[str, Targets]
+    sizes: Tensor
+    image_ids: Tensor

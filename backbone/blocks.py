@@ -5,7 +5,7 @@ Letters: N images, C channels, H W cells.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +14,13 @@ from backbone.config import Padding
 
 if TYPE_CHECKING:
     from backbone.config import StagePlan
+
+
+class Norm(NamedTuple):
+    """Of every batch normalisation: epsilon, and momentum in PyTorch's convention (the share of the new batch)."""
+
+    eps: float = 1e-3
+    momentum: float = 0.03
 
 
 class Conv2d(nn.Conv2d):
@@ -71,15 +78,14 @@ class ConvNormAct(nn.Module):
         dilation: int = 1,
         groups: int = 1,
         padding: Padding = Padding.symmetric,
-        bn_eps: float = 1e-3,
-        bn_momentum: float = 0.03,
+        norm: Norm,
         linear: bool = False,
     ) -> None:
         super().__init__()
         self.conv = Conv2d(
             in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups, padding=padding
         )
-        self.norm = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
+        self.norm = nn.BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum)
         self.act = nn.Identity() if linear else nn.ReLU6(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,18 +135,16 @@ class InvertedResidual(nn.Module):
         dilation: int,
         shortcut: bool,
         padding: Padding,
-        bn_eps: float,
-        bn_momentum: float,
+        norm: Norm,
         split: int = 1,
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
-        norm = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
-        self.expand = ConvNormAct(in_channels, hidden, **norm) if expansion > 1 else nn.Identity()
+        self.expand = ConvNormAct(in_channels, hidden, norm=norm) if expansion > 1 else nn.Identity()
         self.depthwise = ConvNormAct(
-            hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, padding=padding, **norm
+            hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, padding=padding, norm=norm
         )
-        self.project = ConvNormAct(hidden, out_channels, linear=True, **norm)
+        self.project = ConvNormAct(hidden, out_channels, linear=True, norm=norm)
         self.shortcut = shortcut
         self.split = split if expansion > 1 else 1
 
@@ -175,7 +179,7 @@ class InvertedResidual(nn.Module):
         return y
 
 
-def build_stage(plan: StagePlan, *, padding: Padding, bn_eps: float, bn_momentum: float, split: int) -> nn.Sequential:
+def build_stage(plan: StagePlan, *, padding: Padding, norm: Norm, split: int) -> nn.Sequential:
     """A row of Table 2: one block that may stride and change the channels, then blocks with shortcuts."""
     blocks = []
     in_channels = plan.in_channels
@@ -190,8 +194,7 @@ def build_stage(plan: StagePlan, *, padding: Padding, bn_eps: float, bn_momentum
                 dilation=dilation,
                 shortcut=keeps_resolution and in_channels == plan.channels,
                 padding=padding,
-                bn_eps=bn_eps,
-                bn_momentum=bn_momentum,
+                norm=norm,
                 split=split,
             )
         )

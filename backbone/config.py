@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Padding(Enum):
     """How a convolution with a stride of two meets the border.
 
-    `symmetric` pads both sides alike (PyTorch). `tf_same` pads so that the last cell is reached: at the bottom and right
-    only when the input is even (TensorFlow). Weights know one of the two; under the other ImageNet top-1 falls by nine
-    points.
+    `symmetric` pads both sides alike (PyTorch). `tf_same` pads so that the last cell is reached: at the bottom and
+    right only when the input is even (TensorFlow). Weights know one of the two; under the other ImageNet top-1 falls by
+    nine points.
     """
 
     symmetric = "symmetric"
@@ -88,7 +88,7 @@ class MobileNetV2Config:
     """
 
     width: float = 1.0
-    """Multiplier of every layer's channels; the last 1x1 convolution grows with it above 1 but does not shrink below."""
+    """Multiplier of all channels; the last 1x1 convolution grows with it above 1 but does not shrink below."""
     output_stride: int = 32
     """Input pixels from one cell to the next at `last`: 32, 16 or 8. Smaller ones dilate instead of striding."""
     padding: Padding | None = None
@@ -165,8 +165,8 @@ def stage_plans(width: float, output_stride: int) -> dict[str, StagePlan]:
     """Table 2 at a width and an output stride.
 
     Where the resolution would fall below `output_stride`, a block keeps it and the blocks after it are dilated instead;
-    the block that would have strided still has the old rate (DeepLabv3, section 3.2, as its reference does it). Several libraries dilate that block
-    too, and imported weights then give other outputs.
+    the block that would have strided still has the old rate (DeepLabv3's rule, as its reference does it). Several
+    libraries dilate that block too, and imported weights then give other outputs.
     """
     plans: dict[str, StagePlan] = {}
     in_channels, stride, rate = make_divisible(STEM_CHANNELS * width), 2, 1

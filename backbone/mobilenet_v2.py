@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from backbone.blocks import Conv2d, ConvNormAct, InvertedResidual, build_stage
+from backbone.blocks import Conv2d, ConvNormAct, InvertedResidual, Norm, build_stage
 from backbone.config import MobileNetV2Config, Padding, feature_specs, stage_plans
 from backbone.errors import InputError
 
@@ -94,20 +94,20 @@ class MobileNetV2(nn.Module):
         self._freeze()
 
     def _build(self) -> None:
-        norm = {"bn_eps": self.bn_eps, "bn_momentum": self.config.bn_momentum}
+        norm = Norm(self.bn_eps, self.config.bn_momentum)
         plans, end = stage_plans(self.config.width, self.config.output_stride), self.features[-1]
-        self.stem = ConvNormAct(3, self.specs["stem"].channels, 3, stride=2, padding=self.padding, **norm)
+        self.stem = ConvNormAct(3, self.specs["stem"].channels, 3, stride=2, padding=self.padding, norm=norm)
         self.stages: list[str] = []
         for name, plan in plans.items():
             if end == "stem" or (self.stages and end.startswith(self.stages[-1])):
                 break
-            self.add_module(name, build_stage(plan, padding=self.padding, split=self.config.split, **norm))
+            self.add_module(name, build_stage(plan, padding=self.padding, split=self.config.split, norm=norm))
             self.stages.append(name)
         if end.endswith(".expand"):
-            stage = self._stage(self.stages[-1])
+            stage = cast("nn.Sequential", self.get_submodule(self.stages[-1]))
             del stage[1:], stage[0].depthwise, stage[0].project
         if end == "last":
-            self.last = ConvNormAct(plans["stage7"].channels, self.specs["last"].channels, **norm)
+            self.last = ConvNormAct(plans["stage7"].channels, self.specs["last"].channels, norm=norm)
 
     def forward(self, images: Tensor) -> Features:
         """Features of images (N, 3, H, W) that are scaled by `input_mean` and `input_std`."""
@@ -115,7 +115,7 @@ class MobileNetV2(nn.Module):
         x: Tensor = self.stem(images)
         found["stem"] = x
         for name in self.stages:
-            first, *others = self._stage(name)
+            first, *others = self._blocks(name)
             if f"{name}.expand" in self.features:
                 expanded = first.expand(x)
                 found[f"{name}.expand"] = expanded
@@ -131,8 +131,8 @@ class MobileNetV2(nn.Module):
             found["last"] = self.last(x)
         return {name: found[name] for name in self.features}
 
-    def _stage(self, name: str) -> nn.Sequential:
-        return cast("nn.Sequential", self.get_submodule(name))
+    def _blocks(self, stage: str) -> list[InvertedResidual]:
+        return [cast("InvertedResidual", block) for block in self.get_submodule(stage).children()]
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if self.config.activation_checkpointing and torch.is_grad_enabled():
@@ -223,7 +223,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-        norm.num_batches_tracked = torch.zeros_like(norm.num_batches_tracked)
+        norm.num_batches_tracked = torch.zeros((), dtype=torch.long)
     try:
         yield
     finally:

@@ -2,8 +2,8 @@
 
     print(load("mobilenet_v2.safetensors", backbone))
 
-Every public source has a small module here that knows its names and what its authors trained with. What a source says of
-padding, epsilon and input scaling goes with the weights into the backbone, unless its constructor was told otherwise.
+Every public source has a small module here that knows its names and what its authors trained with. What a source says
+of padding, epsilon and input scaling goes with the weights into the backbone, unless its constructor was told else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""torchvision's `mobilenet_v2`: `features.0` is the stem, `features.1` to `17` the bottlenecks, `features.18` the last."""
+"""torchvision's `mobilenet_v2`: `features.0` is the stem, 1 to 17 are the bottlenecks, 18 is the last convolution."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rename(name: str) -> str:
         return f"stem.{_unit(rest)}"
     if int(top) == len(BLOCKS) + 1:
         return f"last.{_unit(rest)}"
-    # A bottleneck is conv.0.{0,1} expand, conv.1.{0,1} depthwise, conv.2 and conv.3 project; the first lacks the expansion.
+    # A bottleneck is conv.0.{0,1} expand, conv.1.{0,1} depthwise, conv.2 and conv.3 project; the first has no expand.
     parts = ["expand", "depthwise", "project"][int(top) == 1 :]
     place, _, tail = rest.removeprefix("conv.").partition(".")
     if int(place) < len(parts) - 1:

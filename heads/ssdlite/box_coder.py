@@ -22,8 +22,8 @@ MAX_GROWTH = log(1000 / 16)
 
 def encode(boxes_cxcywh: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
     """Deltas (..., A, 4) of boxes (..., A, 4) with positive sizes, both in the same unit."""
-    centre, size = boxes_cxcywh.split(2, dim=-1)
-    default_centre, default_size = default_boxes_cxcywh.split(2, dim=-1)
+    centre, size = boxes_cxcywh.chunk(2, dim=-1)
+    default_centre, default_size = default_boxes_cxcywh.chunk(2, dim=-1)
     return torch.cat(
         [(centre - default_centre) / default_size / CENTRE_VARIANCE, (size / default_size).log() / SIZE_VARIANCE],
         dim=-1,
@@ -32,8 +32,8 @@ def encode(boxes_cxcywh: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
 
 def decode(deltas: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
     """boxes_xyxy (..., A, 4) from deltas, in the unit of the default boxes."""
-    shift, growth = deltas.split(2, dim=-1)
-    default_centre, default_size = default_boxes_cxcywh.split(2, dim=-1)
+    shift, growth = deltas.chunk(2, dim=-1)
+    default_centre, default_size = default_boxes_cxcywh.chunk(2, dim=-1)
     centre = default_centre + shift * CENTRE_VARIANCE * default_size
     half = default_size * (growth * SIZE_VARIANCE).clamp(max=MAX_GROWTH).exp() / 2
     return torch.cat([centre - half, centre + half], dim=-1)
@@ -41,11 +41,11 @@ def decode(deltas: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
 
 def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
     """Centre and size from corners, any unit, (..., 4)."""
-    low, high = boxes_xyxy.split(2, dim=-1)
+    low, high = boxes_xyxy.chunk(2, dim=-1)
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
     """Corners from centre and size, any unit, (..., 4)."""
-    centre, size = boxes_cxcywh.split(2, dim=-1)
+    centre, size = boxes_cxcywh.chunk(2, dim=-1)
     return torch.cat([centre - size / 2, centre + size / 2], dim=-1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClassScore(Enum):
-    """How class logits become scores: each class by itself (the reference detector), or against the background (SSD)."""
+    """How logits become scores: each class by itself (the reference detector), or against all others (SSD)."""
 
     sigmoid = "sigmoid"
     softmax = "softmax"
@@ -60,7 +60,8 @@ class SSDLiteConfig:
             raise InputError(f"head.extra_width={self.extra_width}: must be positive")
         if not 0 < self.min_scale < self.max_scale <= 1:
             raise InputError(
-                f"head.min_scale={self.min_scale}, head.max_scale={self.max_scale}: must be 0 < min_scale < max_scale <= 1"
+                f"head.min_scale={self.min_scale}, head.max_scale={self.max_scale}: "
+                "must be 0 < min_scale < max_scale <= 1"
             )
         for name in ("matched_iou", "nms_iou", "bn_momentum"):
             if not 0 < getattr(self, name) <= 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from backbone.blocks import ConvNormAct
+from backbone.blocks import ConvNormAct, Norm
 from backbone.errors import InputError
 from heads.head import Head
 from heads.ssdlite import loss
@@ -61,6 +61,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         self.config = config
         self.taps = list(config.taps)
         self.num_classes = num_classes
+        self.norm = Norm(config.bn_eps, config.bn_momentum)
 
         extra_channels = [
             max(MIN_EXTRA_CHANNELS, int(channels * config.extra_width)) for channels in config.extra_channels
@@ -88,24 +89,16 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
     def _extra(self, in_channels: int, out_channels: int) -> nn.Sequential:
         """1x1 to half, depthwise 3x3 with stride 2, 1x1 to full."""
         half = out_channels // 2
-        norm = {"bn_eps": self.config.bn_eps, "bn_momentum": self.config.bn_momentum}
         return nn.Sequential(
-            ConvNormAct(in_channels, half, **norm),
-            ConvNormAct(half, half, 3, stride=2, groups=half, padding=self.config.padding, **norm),
-            ConvNormAct(half, out_channels, **norm),
+            ConvNormAct(in_channels, half, norm=self.norm),
+            ConvNormAct(half, half, 3, stride=2, groups=half, padding=self.config.padding, norm=self.norm),
+            ConvNormAct(half, out_channels, norm=self.norm),
         )
 
     def _predictor(self, in_channels: int, out_channels: int) -> nn.Sequential:
         """SSD's 3x3 convolution, made separable."""
         return nn.Sequential(
-            ConvNormAct(
-                in_channels,
-                in_channels,
-                3,
-                groups=in_channels,
-                bn_eps=self.config.bn_eps,
-                bn_momentum=self.config.bn_momentum,
-            ),
+            ConvNormAct(in_channels, in_channels, 3, groups=in_channels, norm=self.norm),
             nn.Conv2d(in_channels, out_channels, 1),
         )
 

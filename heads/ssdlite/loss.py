@@ -23,9 +23,9 @@ def box_loss(deltas: Tensor, wanted: Tensor, positive: Tensor) -> Tensor:
 
 
 def sigmoid_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Each class, and the background as one more, against the rest: (N, A) from logits (N, A, 1 + K) and classes (N, A).
+    """Each class, and the background as one more, against the rest.
 
-    The sum of the binary cross-entropies, log(1 + e^x) of every logit less the logit that should be large.
+    (N, A) from logits (N, A, 1 + K) and classes (N, A). The sum of the binary cross-entropies, log(1 + e^x) of every logit less the logit that should be large.
     """
     return F.softplus(logits).sum(dim=-1) - logits.gather(-1, classes[..., None]).squeeze(-1)
 

@@ -38,8 +38,9 @@ class Matches(NamedTuple):
 def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, matched_iou: float) -> Matches:
     """Match default boxes (A, 4) to the objects of a batch.
 
-    A default box takes the object that it overlaps most, if by `matched_iou` or more. The best default box of every object
-    is forced to take it, however little they overlap; where two objects force the same one, the larger overlap wins.
+    A default box takes the object that it overlaps most, if by `matched_iou` or more. The best default box of every
+    object is forced to take it, however little they overlap; where two objects force the same one, the larger overlap
+    wins.
     """
     images, objects = targets.labels.shape
     if objects == 0:

@@ -24,9 +24,12 @@ def detect(
 ) -> list[Detections]:
     """The best `detections` (box, class) pairs of every image that non-maximum suppression within each class leaves.
 
-    Whether a pair survives depends only on better ones. So the best few candidates of all classes together are enough as
-    long as `detections` of them survive; otherwise the image goes into another round with four times as many. The answer
-    is the same as with all A x K candidates, without looking at most of them.
+    Whether a pair survives depends only on better ones. So the best few candidates of all classes together are enough
+    as long as `detections` of them survive; otherwise the image goes into another round with four times as many. The
+    answer is the same as with all A x K candidates, without looking at most of them.
+
+    The operator is called once for each image: on a CPU it compares all pairs in turn, so one call for N images would
+    cost N times as much.
 
     Args:
         scores: (N, A, K) in [0, 1].

@@ -128,24 +128,24 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         logits, deltas = outputs.logits.float(), outputs.deltas.float()
         defaults = self.default_boxes_cxcywh
         matches = match(targets, to_xyxy(defaults), self.config.matched_iou)
-        matched = matches.positive.sum().clamp(min=1)
+        image, box = matches.positive.nonzero(as_tuple=True)
+        learned = matches.objects[image, box]
+        matched = max(len(image), 1)
 
-        if targets.labels.shape[1] == 0:
-            classes, wanted = matches.objects, torch.zeros_like(deltas)
-        else:
-            classes = (1 + targets.labels.gather(1, matches.objects)).masked_fill(~matches.positive, 0)
-            objects = targets.boxes_xyxy_rel.gather(1, matches.objects[:, :, None].expand(-1, -1, 4))
-            wanted = encode(to_cxcywh(objects), defaults)
-        class_losses = {
+        classes = torch.zeros_like(matches.objects)
+        classes[image, box] = 1 + targets.labels[image, learned]
+        class_loss = {
             ClassScore.sigmoid: loss.sigmoid_class_loss,
             ClassScore.softmax: loss.softmax_class_loss,
-        }[self.config.score](logits, classes)
-        mined = loss.mined_class_loss(
-            class_losses, matches, self.config.negatives_per_positive, self.config.min_negatives
+        }[self.config.score]
+        # Most default boxes do not teach. To find those that do without a gradient saves the backward pass of the rest.
+        learning = loss.learning(
+            class_loss(logits.detach(), classes), matches, self.config.negatives_per_positive, self.config.min_negatives
         )
+        wanted = encode(to_cxcywh(targets.boxes_xyxy_rel[image, learned]), defaults[box])
         return {
-            "class_loss": mined / matched,
-            "box_loss": loss.box_loss(deltas, wanted, matches.positive) / matched,
+            "class_loss": class_loss(logits[learning], classes[learning]).sum() / matched,
+            "box_loss": loss.box_loss(deltas[image, box], wanted) / matched,
         }
 
     def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:

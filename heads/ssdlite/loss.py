@@ -1,6 +1,6 @@
 """The two losses of a detector, over a whole batch at once.
 
-Letters: N images, A default boxes, K classes; index 0 is the background.
+Letters: N images, A default boxes, P positive default boxes, K classes; index 0 is the background.
 Reference: SSD, arXiv:1512.02325, equations 1 to 3 and "Hard negative mining".
 """
 
@@ -17,32 +17,34 @@ if TYPE_CHECKING:
     from heads.ssdlite.matcher import Matches
 
 
-def box_loss(deltas: Tensor, wanted: Tensor, positive: Tensor) -> Tensor:
-    """Smooth L1 between deltas (N, A, 4), summed over the positive default boxes (N, A)."""
-    return F.smooth_l1_loss(deltas[positive], wanted[positive], reduction="sum")
+def box_loss(deltas: Tensor, wanted: Tensor) -> Tensor:
+    """Smooth L1 between deltas (P, 4) of the positive default boxes and those wanted, summed."""
+    return F.smooth_l1_loss(deltas, wanted, reduction="sum")
 
 
 def sigmoid_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Each class, and the background as one more, against the rest.
+    """Each class, and the background as one more, against the rest: (...) from logits (..., 1 + K) and classes (...).
 
-    (N, A) from logits (N, A, 1 + K) and classes (N, A). The sum of the binary cross-entropies, log(1 + e^x) of every logit less the logit that should be large.
+    The sum of the binary cross-entropies, log(1 + e^x) of every logit less the logit that should be large.
     """
     return F.softplus(logits).sum(dim=-1) - logits.gather(-1, classes[..., None]).squeeze(-1)
 
 
 def softmax_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """All classes and the background against each other: (N, A) from logits (N, A, 1 + K) and classes (N, A)."""
-    return F.cross_entropy(logits.movedim(-1, 1), classes, reduction="none")
+    """All classes and the background against each other: (...) from logits (..., 1 + K) and classes (...)."""
+    return F.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none").view_as(classes)
 
 
-def mined_class_loss(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
-    """Sum of class losses (N, A) over the positive default boxes and the hardest negative ones of every image.
+@torch.no_grad()
+def learning(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
+    """Which default boxes (N, A) the class loss is summed over: the positive and the hardest negative of every image.
 
-    Hardest: of the largest loss. As many as `negatives_per_positive` for each positive, and at least `min_negatives`,
-    so that an image without objects teaches too.
+    Hardest: of the largest loss (N, A). As many as `negatives_per_positive` for each positive, and at least
+    `min_negatives`, so that an image without objects teaches too.
     """
     negatives = (matches.positive.sum(dim=1, keepdim=True) * negatives_per_positive).clamp(min=min_negatives)
-    candidates = losses.masked_fill(matches.positive | matches.ignored, 0.0)
-    hardest = candidates.sort(dim=1, descending=True).values
+    candidate = ~(matches.positive | matches.ignored)
+    hardest_first = losses.masked_fill(~candidate, -torch.inf).argsort(dim=1, descending=True)
     rank = torch.arange(losses.shape[1], device=losses.device)
-    return losses[matches.positive].sum() + hardest.masked_fill(rank >= negatives, 0.0).sum()
+    hardest = torch.zeros_like(candidate).scatter_(1, hardest_first, rank < negatives)
+    return matches.positive | (hardest & candidate)

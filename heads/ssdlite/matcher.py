@@ -1,6 +1,6 @@
 """Which default box learns which object, for a whole batch at once.
 
-Letters: N images, M objects in the image that has most, A default boxes.
+Letters: N images, M objects in the image that has most, T objects in the batch, A default boxes.
 Reference: SSD, arXiv:1512.02325, section 2.2 "Matching strategy".
 """
 
@@ -47,25 +47,31 @@ def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, matched_iou: fl
         empty = torch.zeros(images, len(default_boxes_xyxy), dtype=torch.bool, device=targets.labels.device)
         return Matches(empty.long(), empty, empty)
     learnable = (targets.labels >= 0) & ~targets.crowd
-    shared = intersection(targets.boxes_xyxy_rel, default_boxes_xyxy)  # N, M, A
-    object_area, default_area = area(targets.boxes_xyxy_rel), area(default_boxes_xyxy)
+    default_area = area(default_boxes_xyxy)
 
-    overlap = shared / (object_area[:, :, None] + default_area - shared)
-    overlap = overlap.masked_fill(~learnable[:, :, None], -1.0)
-    best, best_default_box = overlap.max(dim=2, keepdim=True)  # N, M, 1
-    overlap.scatter_add_(2, best_default_box, FORCED * (best > 0))
-    value, index = overlap.max(dim=1)  # N, A
+    boxes = targets.boxes_xyxy_rel[learnable]  # T, 4: without padding, of all images
+    shared = intersection(boxes, default_boxes_xyxy)
+    overlap = shared / (area(boxes)[:, None] + default_area - shared)
+    best, best_default_box = overlap.max(dim=1, keepdim=True)
+    overlap.scatter_add_(1, best_default_box, FORCED * (best > 0))
+    by_image = overlap.new_full((images, objects, len(default_boxes_xyxy)), -1.0)
+    by_image[learnable] = overlap
+    value, index = by_image.max(dim=1)  # N, A
     positive = value >= matched_iou
 
-    covered = (shared / default_area).masked_fill(~targets.crowd[:, :, None], 0.0).amax(dim=1)
-    return Matches(index, positive, (covered >= CROWD_COVER) & ~positive)
+    crowd_image, _ = targets.crowd.nonzero(as_tuple=True)
+    shared = intersection(targets.boxes_xyxy_rel[targets.crowd], default_boxes_xyxy)
+    covered = torch.zeros_like(index).index_add_(0, crowd_image, (shared >= CROWD_COVER * default_area).long()) > 0
+    return Matches(index, positive, covered & ~positive)
 
 
 def intersection(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
-    """Shared area (N, M, A) of boxes (N, M, 4) with others (A, 4)."""
-    low = torch.maximum(boxes_xyxy[:, :, None, :2], others_xyxy[:, :2])
-    high = torch.minimum(boxes_xyxy[:, :, None, 2:], others_xyxy[:, 2:])
-    return (high - low).clamp_(min=0).prod(dim=-1)
+    """Shared area (T, A) of boxes (T, 4) with others (A, 4)."""
+    x1, y1, x2, y2 = boxes_xyxy[:, :, None].unbind(1)
+    other_x1, other_y1, other_x2, other_y2 = others_xyxy.unbind(1)
+    width = torch.minimum(x2, other_x2).sub_(torch.maximum(x1, other_x1)).clamp_(min=0)
+    height = torch.minimum(y2, other_y2).sub_(torch.maximum(y1, other_y1)).clamp_(min=0)
+    return width.mul_(height)
 
 
 def area(boxes_xyxy: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Letters: N images, A default boxes, K classes, D detections.
 
 from __future__ import annotations
 
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from heads.structures import Detections
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIRST_CANDIDATES = 4
+FIRST_CANDIDATES = 2
 """Candidates of the first round, for each detection wanted."""
 
 
@@ -32,32 +33,68 @@ def detect(
     cost N times as much.
 
     Args:
-        scores: (N, A, K) in [0, 1].
+        scores: (N, A, K) in [0, 1]; a box with one that is no number is no detection.
         boxes_xyxy_rel: (N, A, 4), as fractions of the image.
         score_threshold: pairs at or below it are left out.
         nms_iou: of two boxes of a class that overlap by more, the better stays.
         detections: D, kept of an image.
     Returns:
-        Boxes as fractions of the image, best first.
+        Boxes as fractions of the image, best first; of equal scores the earlier default box and class first.
     """
-    images, _, classes = scores.shape
-    flat_scores, boxes = scores.flatten(1), boxes_xyxy_rel.clamp(0, 1)
+    images = scores.shape[0]
+    boxes = boxes_xyxy_rel.clamp(0, 1)
+    best_of_box = scores.amax(dim=2).nan_to_num(0.0)
     found: dict[int, Detections] = {}
     candidates = FIRST_CANDIDATES * detections
     while len(found) < images:
         pending = [image for image in range(images) if image not in found]
-        candidates = min(candidates, flat_scores.shape[1])
-        best, index = (flat_scores if not found else flat_scores[pending]).topk(candidates, dim=1)
-        above = (best > score_threshold).sum(dim=1).tolist()
-        for row, image in enumerate(pending):
-            score, pair = best[row, : above[row]], index[row, : above[row]]
-            label = pair % classes
-            box = boxes[image, pair // classes]
-            kept = nms(box + 2 * label[:, None], score, nms_iou)[:detections]  # apart by class: boxes are within [0, 1]
-            if len(kept) == detections or above[row] < candidates or candidates == flat_scores.shape[1]:
+        floor = candidate_floor(best_of_box[pending], candidates)
+        row, score, label, box = pairs_above(scores, boxes, best_of_box, pending, floor, score_threshold)
+        apart = box + by_class(label, scores.shape[2])
+        parts = row.bincount(minlength=len(pending)).tolist()
+        complete = (floor <= score_threshold).tolist()
+        start = 0
+        for image, count, is_complete in zip(pending, parts, complete, strict=True):
+            pairs = slice(start, start + count)
+            start += count
+            best = start - count + score[pairs].argsort(descending=True, stable=True)[:candidates]
+            kept = best[nms(apart[best], score[best], nms_iou)[:detections]]
+            if len(kept) == detections or (is_complete and count <= candidates):
                 found[image] = Detections(box[kept], score[kept], label[kept])
         candidates *= 4
     return [found[image] for image in range(images)]
+
+
+def candidate_floor(best_of_box: Tensor, candidates: int) -> Tensor:
+    """A score (N,) that no pair among the best `candidates` of an image is below, from the best one of each box (N, A).
+
+    The boxes with the best scores give a pair each at or above the last of these.
+    """
+    if candidates >= best_of_box.shape[1]:
+        return best_of_box.new_zeros(best_of_box.shape[0])
+    return best_of_box.topk(candidates, dim=1).values[:, -1]
+
+
+def pairs_above(
+    scores: Tensor, boxes: Tensor, best_of_box: Tensor, images: list[int], floor: Tensor, score_threshold: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pairs of `images` above the threshold and not below the floor: index into `images`, score, label and box."""
+    image = torch.tensor(images, device=scores.device)
+    best = best_of_box[image]
+    row, box = ((best >= floor[:, None]) & (best > score_threshold)).nonzero(as_tuple=True)
+    some = scores[image[row], box]
+    pair, label = ((some >= floor[row, None]) & (some > score_threshold)).nonzero(as_tuple=True)
+    row, box = row[pair], box[pair]
+    return row, some[pair, label], label, boxes[image[row], box]
+
+
+def by_class(labels: Tensor, classes: int) -> Tensor:
+    """What to add to boxes within [0, 1], as (P, 4), so that those of different classes (P,) do not overlap.
+
+    Classes go to the cells of a square, not into a line: the farther from the origin, the fewer digits are left.
+    """
+    side = ceil(sqrt(classes))
+    return torch.stack([labels % side, labels // side], dim=1).repeat(1, 2)
 
 
 def to_pixels(detections: list[Detections], sizes: Tensor) -> list[Detections]:

@@ -5,6 +5,7 @@ Letters: N images, C channels, H W cells.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch.nn.functional as F
@@ -47,6 +48,15 @@ class Conv2d(nn.Conv2d):
         self.pads_same = rule is Padding.tf_same and self.stride[0] > 1
         side = 0 if self.pads_same else (self.kernel_size[0] - 1) * self.dilation[0] // 2
         self.padding = (side, side)
+
+    def initialise(self) -> None:
+        """He's normal initialisation by the outputs that an input really reaches, which are few in a depthwise layer.
+
+        PyTorch counts all channels there. Filters then start a hundred times too small, and as the normalisation hides
+        their scale, the first steps turn them around at random: a training from scratch loses hundreds of steps.
+        """
+        reached = self.kernel_size[0] * self.kernel_size[1] * self.out_channels // self.groups
+        nn.init.normal_(self.weight, std=sqrt(2 / reached))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve(x, self.weight)

@@ -5,6 +5,7 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,6 +90,10 @@ class MobileNetV2Config:
 
     width: float = 1.0
     """Multiplier of all channels; the last 1x1 convolution grows with it above 1 but does not shrink below."""
+    depth: float = 1.0
+    """Multiplier of the repetitions in stages 2 to 6, rounded up; Table 2 has 1. timm's 110d has 1.2, its 120d 1.4."""
+    fixed_ends: bool = False
+    """Stem and last 1x1 convolution keep the channels of Table 2 at any width, as in timm's 110d and 120d."""
     output_stride: int = 32
     """Input pixels from one cell to the next at `last`: 32, 16 or 8. Smaller ones dilate instead of striding."""
     padding: Padding | None = None
@@ -112,6 +117,8 @@ class MobileNetV2Config:
     def __post_init__(self) -> None:
         if not self.width >= MIN_WIDTH:
             raise InputError(f"backbone.width={self.width}: must be at least {MIN_WIDTH}")
+        if not self.depth >= 1:
+            raise InputError(f"backbone.depth={self.depth}: must be at least 1")
         if self.output_stride not in OUTPUT_STRIDES:
             raise InputError(f"backbone.output_stride={self.output_stride}: must be one of {OUTPUT_STRIDES}")
         if self.bn_eps is not None and not self.bn_eps > 0:
@@ -131,7 +138,7 @@ class MobileNetV2Config:
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """Channels and stride of every feature that this backbone can deliver, in the order of computation."""
-        return feature_specs(self.width, self.output_stride)
+        return feature_specs(self.width, self.output_stride, fixed_ends=self.fixed_ends)
 
     def build(self, features: Sequence[str]) -> MobileNetV2:
         """The backbone that delivers `features`, with `weights` loaded if there are any.
@@ -144,6 +151,8 @@ class MobileNetV2Config:
 
         backbone = MobileNetV2(
             width=self.width,
+            depth=self.depth,
+            fixed_ends=self.fixed_ends,
             output_stride=self.output_stride,
             features=features,
             padding=self.padding,
@@ -161,17 +170,20 @@ class MobileNetV2Config:
         return backbone
 
 
-def stage_plans(width: float, output_stride: int) -> dict[str, StagePlan]:
-    """Table 2 at a width and an output stride.
+def stage_plans(
+    width: float, output_stride: int, *, depth: float = 1.0, fixed_ends: bool = False
+) -> dict[str, StagePlan]:
+    """Table 2 at a width, a depth and an output stride.
 
     Where the resolution would fall below `output_stride`, a block keeps it and the blocks after it are dilated instead;
     the block that would have strided still has the old rate (DeepLabv3's rule, as its reference does it). Several
     libraries dilate that block too, and imported weights then give other outputs.
     """
     plans: dict[str, StagePlan] = {}
-    in_channels, stride, rate = make_divisible(STEM_CHANNELS * width), 2, 1
+    in_channels, stride, rate = stem_channels(width, fixed_ends), 2, 1
     for name, row in TABLE_2.items():
         channels = make_divisible(row.channels * width)
+        repeats = math.ceil(row.repeats * depth) if row.repeats > 1 else 1
         first_stride = row.stride if stride * row.stride <= output_stride else 1
         rate_after = rate * row.stride // first_stride
         plans[name] = StagePlan(
@@ -179,8 +191,8 @@ def stage_plans(width: float, output_stride: int) -> dict[str, StagePlan]:
             hidden_channels=in_channels * row.expansion,
             channels=channels,
             expansion=row.expansion,
-            strides=(first_stride, *[1] * (row.repeats - 1)),
-            dilations=(rate, *[rate_after] * (row.repeats - 1)),
+            strides=(first_stride, *[1] * (repeats - 1)),
+            dilations=(rate, *[rate_after] * (repeats - 1)),
             stride_in=stride,
             stride_out=stride * first_stride,
             keeps_resolution=row.stride == 1,
@@ -189,18 +201,23 @@ def stage_plans(width: float, output_stride: int) -> dict[str, StagePlan]:
     return plans
 
 
-def last_channels(width: float) -> int:
+def stem_channels(width: float, fixed: bool = False) -> int:
+    """Of the first convolution."""
+    return STEM_CHANNELS if fixed else make_divisible(STEM_CHANNELS * width)
+
+
+def last_channels(width: float, fixed: bool = False) -> int:
     """Of the last 1x1 convolution: wider above width 1, never narrower (section 4)."""
-    return make_divisible(LAST_CHANNELS * max(1.0, width))
+    return LAST_CHANNELS if fixed else make_divisible(LAST_CHANNELS * max(1.0, width))
 
 
-def feature_specs(width: float, output_stride: int) -> dict[str, FeatureSpec]:
+def feature_specs(width: float, output_stride: int, *, fixed_ends: bool = False) -> dict[str, FeatureSpec]:
     """Channels and stride of every named feature, in the order of computation."""
-    plans = stage_plans(width, output_stride)
-    specs = {"stem": FeatureSpec(make_divisible(STEM_CHANNELS * width), 2)}
+    plans = stage_plans(width, output_stride, fixed_ends=fixed_ends)
+    specs = {"stem": FeatureSpec(stem_channels(width, fixed_ends), 2)}
     for name, plan in plans.items():
         if plan.expansion > 1:
             specs[f"{name}.expand"] = FeatureSpec(plan.hidden_channels, plan.stride_in)
         specs[name] = FeatureSpec(plan.channels, plan.stride_out)
-    specs["last"] = FeatureSpec(last_channels(width), plans["stage7"].stride_out)
+    specs["last"] = FeatureSpec(last_channels(width, fixed_ends), plans["stage7"].stride_out)
     return specs

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from backbone.blocks import Conv2d, ConvNormAct, InvertedResidual, Norm, build_stage
-from backbone.config import MobileNetV2Config, Padding, feature_specs, stage_plans
+from backbone.config import MobileNetV2Config, Padding, stage_plans
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class MobileNetV2(nn.Module):
 
     Args:
         width: multiplier of all channels, at least 0.1.
+        depth: multiplier of the repetitions in stages 2 to 6, at least 1.
+        fixed_ends: `stem` and `last` keep the channels of width 1.
         output_stride: input pixels from one cell to the next at `last`: 32, 16 or 8.
         features: the names to return, any of `specs`; layers beyond the last of them are not built.
         padding: `symmetric` or `tf_same`; None: symmetric, until weights that are loaded say otherwise.
@@ -55,6 +57,8 @@ class MobileNetV2(nn.Module):
         self,
         *,
         width: float = 1.0,
+        depth: float = 1.0,
+        fixed_ends: bool = False,
         output_stride: int = 32,
         features: Sequence[str] = ("last",),
         padding: Padding | str | None = None,
@@ -72,6 +76,8 @@ class MobileNetV2(nn.Module):
             padding = _padding(padding)
         self.config = MobileNetV2Config(
             width=width,
+            depth=depth,
+            fixed_ends=fixed_ends,
             output_stride=output_stride,
             padding=padding,
             bn_eps=bn_eps,
@@ -83,7 +89,7 @@ class MobileNetV2(nn.Module):
             activation_checkpointing=activation_checkpointing,
             split=split,
         )
-        self.specs: dict[str, FeatureSpec] = feature_specs(width, output_stride)
+        self.specs: dict[str, FeatureSpec] = self.config.specs
         self.features = _in_order(features, self.specs)
         self.padding = padding or DEFAULT_PADDING
         self.bn_eps = bn_eps or DEFAULT_BN_EPS
@@ -95,7 +101,8 @@ class MobileNetV2(nn.Module):
 
     def _build(self) -> None:
         norm = Norm(self.bn_eps, self.config.bn_momentum)
-        plans, end = stage_plans(self.config.width, self.config.output_stride), self.features[-1]
+        config, end = self.config, self.features[-1]
+        plans = stage_plans(config.width, config.output_stride, depth=config.depth, fixed_ends=config.fixed_ends)
         self.stem = ConvNormAct(3, self.specs["stem"].channels, 3, stride=2, padding=self.padding, norm=norm)
         self.stages: list[str] = []
         for name, plan in plans.items():
@@ -170,10 +177,11 @@ class MobileNetV2(nn.Module):
         return self
 
     def _initialise(self) -> None:
-        """He's normal initialisation by fan-out; the identity for every normalisation."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            if isinstance(module, Conv2d):
+                module.initialise()
+            if isinstance(module, InvertedResidual) and module.shortcut:
+                nn.init.zeros_(module.project.norm.weight)  # a block starts as its shortcut: deep nets learn sooner
 
     def _freeze(self) -> None:
         frozen = self._parts_up_to(self.config.freeze_at) if self.config.freeze_at else []

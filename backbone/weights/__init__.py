@@ -1,6 +1,7 @@
 """Weights that people have, into our backbone.
 
     print(load("mobilenet_v2.safetensors", backbone))
+    print(load("timm:mobilenetv2_100.ra_in1k", backbone))
 
 Every public source has a small module here that knows its names and what its authors trained with. What a source says
 of padding, epsilon and input scaling goes with the weights into the backbone, unless its constructor was told else.
@@ -8,47 +9,71 @@ of padding, epsilon and input scaling goes with the weights into the backbone, u
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from backbone.errors import InputError
+from backbone.weights.cache import download, is_name
 from backbone.weights.files import read_tensors
 from backbone.weights.sources import LoadReport, Weights, recognise
 
 if TYPE_CHECKING:
     from backbone.mobilenet_v2 import MobileNetV2
+    from backbone.weights.download import Progress
 
 __all__ = ["LoadReport", "Weights", "load", "read"]
 
 
-def read(source: str) -> Weights:
+def read(source: str, progress: Progress | None = None) -> Weights:
     """The weights at `source` under our names, with what they were trained with.
 
+    Args:
+        source: the path of a file (.safetensors, .pth, .pt, .bin, .h5), or `source:name` of public weights
+            (see backbone.weights.registry), which are downloaded once into `cache_folder()`.
+        progress: told of every block of a download.
     Raises:
-        InputError: there is no such file, it is damaged or holds code, or its names are of no known origin.
+        InputError: there is no such file or name, a download failed or is another file than was published; the file
+            is damaged or holds code; its names are of no known origin.
     """
-    tensors, header = read_tensors(source)
-    return recognise(source, tensors, header)
+    path, checked = download(source, progress) if is_name(source) else (source, "")
+    tensors, header = read_tensors(str(path))
+    return replace(recognise(source, tensors, header), checked=checked)
 
 
-def load(source: str | Weights, backbone: MobileNetV2) -> LoadReport:
+def load(source: str | Weights, backbone: MobileNetV2, progress: Progress | None = None) -> LoadReport:
     """Load weights into `backbone` and adopt their padding, epsilon and input scaling.
 
+    Args:
+        source, progress: see `read`; or weights that were read before.
     Raises:
-        InputError: a tensor does not fit, or none is of use; the message names them. The backbone is unchanged then.
+        InputError: a tensor does not fit, none is of use, or a stage has more or fewer tensors than the backbone's; the
+            message names them. The backbone is unchanged then.
     """
-    weights = read(source) if isinstance(source, str) else source
+    weights = read(source, progress) if isinstance(source, str) else source
     ours = {name: tensor for name, tensor in backbone.state_dict().items() if not name.endswith("num_batches_tracked")}
     shared = [name for name in ours if name in weights.tensors]
     misfits = [name for name in shared if weights.tensors[name].shape != ours[name].shape]
     if misfits:
         name = misfits[0]
         theirs, wanted = (tuple(t.shape) for t in (weights.tensors[name], ours[name]))
-        hint = f"; they look like width {weights.width:g}: backbone.width={weights.width:g}" if weights.width else ""
+        hint = f"; they look like those of a backbone with {weights.options}" if weights.options else ""
         raise InputError(
             f"{weights.source}: {len(misfits)} of {len(shared)} tensors do not fit a backbone of width "
             f"{backbone.config.width:g}: {name} is {theirs}, wanted {wanted}{hint}"
+        )
+    surplus = _surplus(weights, backbone)
+    if surplus:
+        raise InputError(
+            f"{weights.source}: has more blocks than this backbone ({surplus[0]} and {len(surplus) - 1} more tensors "
+            f"have no place): its outputs would be wrong"
+        )
+    gaps = _gaps(weights, backbone)
+    if gaps:
+        raise InputError(
+            f"{weights.source}: lacks {gaps[0]} and {len(gaps) - 1} more tensors of stages that it has others of; "
+            f"get a file that is whole, or a backbone with as many blocks"
         )
     if not shared:
         raise InputError(f"{weights.source}: none of its {len(weights.tensors)} tensors belongs to this backbone")
@@ -68,4 +93,25 @@ def load(source: str | Weights, backbone: MobileNetV2) -> LoadReport:
         bn_eps=backbone.bn_eps,
         input_mean=backbone.input_mean,
         input_std=backbone.input_std,
+        checked=weights.checked,
     )
+
+
+def _surplus(weights: Weights, backbone: MobileNetV2) -> list[str]:
+    """Tensors of blocks that the backbone lacks in stages that it computes to their end."""
+    stages = [stage for stage in backbone.stages if backbone.features[-1] != f"{stage}.expand"]
+    blocks = {(stage, index) for stage in stages for index, _ in backbone.get_submodule(stage).named_children()}
+    parts = {name: name.split(".") for name in weights.tensors}
+    return [name for name, (stage, *rest) in parts.items() if stage in stages and (stage, rest[0]) not in blocks]
+
+
+def _gaps(weights: Weights, backbone: MobileNetV2) -> list[str]:
+    """Tensors of the backbone that the file lacks, in parts of which it has others. A whole part may be absent."""
+    present = {name.partition(".")[0] for name in weights.tensors}
+    return [
+        name
+        for name in backbone.state_dict()
+        if name.partition(".")[0] in present
+        and name not in weights.tensors
+        and not name.endswith("num_batches_tracked")
+    ]

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backbone.errors import InputError
+from backbone.weights.keras import read_h5
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the weights."""
@@ -29,7 +30,9 @@ def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         return _read_safetensors(file)
     if file.suffix in (".pth", ".pt", ".bin"):
         return _read_torch(file), {}
-    raise InputError(f"weights {path}: must end in .safetensors, .pth, .pt or .bin")
+    if file.suffix in (".h5", ".hdf5"):
+        return read_h5(file), {}
+    raise InputError(f"weights {path}: must end in .safetensors, .pth, .pt, .bin or .h5")
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

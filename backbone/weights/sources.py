@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KNOWN_WIDTHS = (0.1, 0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.3, 1.4)
+KNOWN_DEPTHS = {1.2: 22, 1.4: 26}
+"""Blocks of timm's deeper ones."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+IMAGENET_CLASSES = 1000
 
 BLOCKS = [f"{stage}.{index}" for stage, row in TABLE_2.items() for index in range(row.repeats)]
 """Our names of the 17 bottlenecks, in the order in which other implementations number them."""
@@ -31,6 +35,7 @@ class Weights:
         origin: the implementation whose names they had.
         tensors: by our names; a classifier's are `classifier.weight` and `classifier.bias`.
         input_mean, input_std: RGB scaling of inputs in [0, 1].
+        checked: how a download was checked, in words; nothing for a user's own file.
     """
 
     source: str
@@ -40,18 +45,25 @@ class Weights:
     bn_eps: float
     input_mean: tuple[float, ...]
     input_std: tuple[float, ...]
+    checked: str = ""
 
     @property
-    def width(self) -> float | None:
-        """The known width whose first layers have these channels; None if there is none."""
+    def options(self) -> str:
+        """Options of the known backbone that has these channels and blocks; nothing if there is none."""
         shapes = {name: tensor.shape[0] for name, tensor in self.tensors.items() if name.endswith("conv.weight")}
-        for width in KNOWN_WIDTHS:
-            specs = feature_specs(width, 32)
+        for width, fixed_ends in itertools.product(KNOWN_WIDTHS, (False, True)):
+            specs = feature_specs(width, 32, fixed_ends=fixed_ends)
             wanted = {"stem.conv.weight": specs["stem"].channels, "last.conv.weight": specs["last"].channels}
             wanted |= {f"{stage}.0.project.conv.weight": specs[stage].channels for stage in TABLE_2}
             if all(shapes.get(name, channels) == channels for name, channels in wanted.items()):
-                return width
-        return None
+                blocks = sum(name.endswith("depthwise.conv.weight") for name in shapes)
+                depth = next((depth for depth, count in KNOWN_DEPTHS.items() if count == blocks), None)
+                return (
+                    f"width={width:g}"
+                    + (f" depth={depth:g}" if depth else "")
+                    + (" fixed_ends=true" if fixed_ends else "")
+                )
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,7 @@ class LoadReport:
     bn_eps: float
     input_mean: tuple[float, ...]
     input_std: tuple[float, ...]
+    checked: str = ""
 
     def __str__(self) -> str:
         def names(label: str, items: list[str]) -> str:
@@ -77,6 +90,7 @@ class LoadReport:
             f"weights {self.source} ({self.origin} names): {len(self.loaded)} tensors loaded, "
             f"{names('left fresh', self.fresh)}, {names('not used', self.unused)}; padding {self.padding.value}, "
             f"BN eps {self.bn_eps:g}, input mean {_short(self.input_mean)}, std {_short(self.input_std)}"
+            + (f"; {self.checked}" if self.checked else "")
         )
 
 
@@ -97,20 +111,31 @@ class Source(Protocol):
 def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
     """Tell the origin of a file by its names; what its header says of padding and scaling goes before what is usual.
 
+    The counters of batches that PyTorch keeps beside its statistics are left out: nothing here reads them.
+
     Raises:
         InputError: no implementation known here has such names.
     """
-    from backbone.weights import torchvision, trident
+    from backbone.weights import dli14, huggingface, keras, timm, torchvision, trident
 
-    known: list[Source] = [torchvision, trident]
+    known: list[Source] = [trident, torchvision, timm, huggingface, keras, dli14]
     for implementation in known:
         if implementation.recognises(tensors):
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
             return _told(implementation.convert(source, tensors, header), header)
     some = ", ".join(list(tensors)[:3])
     raise InputError(
         f"{source}: its names ({some} ..) are of no known MobileNetV2; known are those of "
         f"{', '.join(implementation.ORIGIN for implementation in known)}"
     )
+
+
+def without_background(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the first of 1001 classes: TensorFlow's ImageNet classifiers have a background there."""
+    return {
+        name: tensor[1:] if name.startswith("classifier.") and tensor.shape[0] == 1 + IMAGENET_CLASSES else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _told(weights: Weights, header: Mapping[str, str]) -> Weights:

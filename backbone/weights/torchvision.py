@@ -23,11 +23,7 @@ def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) 
     return Weights(
         source=source,
         origin=ORIGIN,
-        tensors={
-            ours: tensor
-            for name, tensor in tensors.items()
-            if not (ours := rename(name)).endswith("num_batches_tracked")
-        },
+        tensors={rename(name): tensor for name, tensor in tensors.items()},
         padding=Padding.symmetric,
         bn_eps=1e-5,
         input_mean=IMAGENET_MEAN,

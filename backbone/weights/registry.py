@@ -1,0 +1,117 @@
+"""Which public weights there are by name, and where.
+
+Names are `source:name`. Some authors put the first digits of a file's SHA-256 into its name: those are checked. Where
+none is published, the first download is pinned: its hash is written beside the file and checked from then on.
+
+The addresses stand in torchvision's `models/mobilenetv2.py`, timm's `models/efficientnet.py`, the README of
+d-li14/mobilenetv2.pytorch, and Keras' `applications/mobilenet_v2.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+from backbone.errors import InputError
+
+
+class RemoteFile(NamedTuple):
+    """A file of weights on the net; `sha256` is the published first digits of its hash, None where there is none."""
+
+    url: str
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+TORCHVISION = {"IMAGENET1K_V1": "b0353104", "IMAGENET1K_V2": "7ebf99e0"}
+TIMM = {
+    "mobilenetv2_050.lamb_in1k": ("mobilenetv2_050", "3d30d450"),
+    "mobilenetv2_100.ra_in1k": ("mobilenetv2_100_ra", "b33bc2c4"),
+    "mobilenetv2_110d.ra_in1k": ("mobilenetv2_110d_ra", "77090ade"),
+    "mobilenetv2_120d.ra_in1k": ("mobilenetv2_120d_ra", "5987e2ed"),
+    "mobilenetv2_140.ra_in1k": ("mobilenetv2_140_ra", "21a4e913"),
+}
+DLI14 = {
+    "0.1": ("mobilenetv2_0.1", "7d1d638a"),
+    "0.25": ("mobilenetv2_0.25", "b61d2159"),
+    "0.35": ("mobilenetv2_0.35", "b2e15951"),
+    "0.5": ("mobilenetv2_0.5", "eaa6f9ad"),
+    "0.75": ("mobilenetv2_0.75", "dace9791"),
+    "1.0": ("mobilenetv2_1.0", "0c6065bc"),
+    "1.0_250epochs": ("mobilenetv2", "c5e733a8"),
+    "1.0_192": ("mobilenetv2_192x192", "e423d99e"),
+    "1.0_160": ("mobilenetv2_160x160", "64dc7fa1"),
+    "1.0_128": ("mobilenetv2_128x128", "fd66a69d"),
+    "1.0_96": ("mobilenetv2_96x96", "ff0e83d8"),
+}
+HUGGING_FACE = (
+    "google/mobilenet_v2_0.35_96",
+    "google/mobilenet_v2_0.75_160",
+    "google/mobilenet_v2_1.0_224",
+    "google/mobilenet_v2_1.4_224",
+    "google/deeplabv3_mobilenet_v2_1.0_513",
+)
+HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
+KERAS_WIDTHS = ("0.35", "0.5", "0.75", "1.0", "1.3", "1.4")
+KERAS_SIZES = (96, 128, 160, 192, 224)
+
+TORCHVISION_URL = "https://download.pytorch.org/models/"
+TIMM_URL = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
+DLI14_URL = "https://github.com/d-li14/mobilenetv2.pytorch/raw/master/pretrained/"
+HUGGING_FACE_URL = "https://huggingface.co/"
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+
+
+def _known() -> dict[str, dict[str, list[RemoteFile]]]:
+    """By source and name: files of the same weights, the first that is there will do."""
+    return {
+        "torchvision": {
+            name: [RemoteFile(f"{TORCHVISION_URL}mobilenet_v2-{digits}.pth", digits)]
+            for name, digits in TORCHVISION.items()
+        },
+        "timm": {name: [RemoteFile(f"{TIMM_URL}{stem}-{digits}.pth", digits)] for name, (stem, digits) in TIMM.items()},
+        "hf": {name: _hugging_face(name) for name in HUGGING_FACE},
+        "keras": {
+            f"{width}_{size}": [
+                RemoteFile(f"{KERAS_URL}mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}.h5")
+            ]
+            for width in KERAS_WIDTHS
+            for size in KERAS_SIZES
+        },
+        "dli14": {
+            name: [RemoteFile(f"{DLI14_URL}{stem}-{digits}.pth", digits)] for name, (stem, digits) in DLI14.items()
+        },
+    }
+
+
+def _hugging_face(repository: str) -> list[RemoteFile]:
+    return [RemoteFile(f"{HUGGING_FACE_URL}{repository}/resolve/main/{file}") for file in HUGGING_FACE_FILES]
+
+
+KNOWN = _known()
+
+
+def files_of(source: str, name: str) -> list[RemoteFile]:
+    """Where `source:name` lies: alternatives, the first that is there will do.
+
+    `hf:OWNER/NAME` may be any repository; those of `google` must be known ones.
+
+    Raises:
+        InputError: no such source or name; the message says the nearest that there are.
+    """
+    if source not in KNOWN:
+        known = ", ".join(f"{other}:" for other in KNOWN)
+        raise InputError(f"weights {source}:{name}: no such source; known are {known} and paths of files")
+    if name in KNOWN[source]:
+        return KNOWN[source][name]
+    owner, _, repository = name.partition("/")
+    if source == "hf" and owner and repository and owner != "google" and "/" not in repository:
+        return _hugging_face(name)
+    near = difflib.get_close_matches(name, KNOWN[source], n=3, cutoff=0.0)
+    raise InputError(
+        f"weights {source}:{name}: no such name; nearest are {', '.join(f'{source}:{other}' for other in near)} "
+        f"({len(KNOWN[source])} are known)"
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClassScore(Enum):
-    """How logits become scores: each class by itself (the reference detector), or against all others (SSD)."""
+    """How logits become scores: each class by itself (the TensorFlow reference), or against all others (SSD)."""
 
     sigmoid = "sigmoid"
     softmax = "softmax"
@@ -37,7 +37,7 @@ class SSDLiteConfig:
     min_scale: float = 0.2
     """Side of the smallest default boxes as a fraction of the image, before the halved one of the first map."""
     max_scale: float = 0.95
-    score: ClassScore = ClassScore.sigmoid
+    score: ClassScore = ClassScore.softmax
     padding: Padding = Padding.symmetric
     bn_eps: float = 1e-3
     bn_momentum: float = 0.03

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from backbone.blocks import ConvNormAct, Norm
+from backbone.blocks import Conv2d, ConvNormAct, Norm
 from backbone.errors import InputError
 from heads.head import Head
 from heads.ssdlite import loss
@@ -104,7 +104,9 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, Conv2d) and module.groups > 1:
+                module.initialise()
+            elif isinstance(module, nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=INITIAL_STD, a=-2 * INITIAL_STD, b=2 * INITIAL_STD)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

@@ -1,0 +1,131 @@
+"""What both readers ask of a data set before anything expensive starts. Each failure is one InputError."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backbone.errors import InputError
+from tasks.data.config import BadBoxes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+SLACK_PX = 1.0
+"""Tools round and count from 0 or 1: a box this far outside its image is clipped without a word."""
+
+
+def require_root(root: str | None, what: str, remedy: str) -> str:
+    """`root` if it names a folder.
+
+    Raises:
+        InputError: it is not set, or there is no such folder.
+    """
+    if root is None:
+        raise InputError(f"data.root is not set; give the folder of {what}: {remedy}")
+    require_folder(root, what, remedy)
+    return root
+
+
+def require_folder(path: Path | str, what: str, remedy: str) -> None:
+    if not os.path.isdir(path):  # noqa: PTH112 - `path` may be a string
+        raise InputError(f"{path}: there is no such folder; {what} is expected there: {remedy}")
+
+
+def require_file(path: Path, what: str, remedy: str) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; {what} is expected there: {remedy}")
+
+
+def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path) -> None:
+    """Every one of `names` is a file under `folder`. Each folder is read once.
+
+    Raises:
+        InputError: names the first absent file and counts the rest.
+    """
+    by_parent: dict[Path, list[Path]] = defaultdict(list)
+    for name in names:
+        path = folder / name
+        by_parent[path.parent].append(path)
+    absent: list[Path] = []
+    for parent, paths in by_parent.items():
+        present = {entry.name for entry in os.scandir(parent)} if parent.is_dir() else set()
+        absent.extend(path for path in paths if path.name not in present)
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise InputError(
+            f"{absent[0]}: this image{more} is listed in {listed_in} but absent; add the file or remove its entry"
+        )
+
+
+def check_unique(values: Sequence[object] | NDArray[np.generic], what: str, file: Path) -> None:
+    """No value occurs twice; an InputError names the first that does."""
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            raise InputError(f"{file}: {what} {value} occurs more than once; each must occur once: remove the others")
+        seen.add(value)
+
+
+def settle_boxes(
+    boxes_xyxy_px: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    policy: BadBoxes,
+    file: Path,
+    describe: Callable[[int], str],
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Find the boxes that cannot be learned and clip the others to their images.
+
+    Args:
+        boxes_xyxy_px: (B, 4) of the whole split, as written in the files.
+        sizes: (B, 2) height and width in pixels of the image of each box.
+        policy: what to do with boxes of NaN, without area, or wholly outside.
+        file: named in the messages.
+        describe: names the image and annotation of a box, given its position.
+
+    Returns:
+        (B,) which boxes to keep, and (B, 4) the clipped boxes.
+
+    Raises:
+        InputError: there is a bad box and the policy is `error`.
+    """
+    sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
+    limits = np.tile(sizes[:, ::-1], 2).astype(np.float64)
+    clipped = np.clip(boxes_xyxy_px, 0.0, limits).astype(np.float32)
+    reasons = (
+        ("is not a number or infinite", _any_of_row(~np.isfinite(boxes_xyxy_px))),
+        ("has no area", _any_of_row(sides <= 0)),
+        ("lies outside the image", _any_of_row(clipped[:, 2:] <= clipped[:, :2])),
+    )
+    bad = reasons[0][1] | reasons[1][1] | reasons[2][1]
+    if bad.any():
+        first = int(bad.argmax())
+        reason = next(text for text, which in reasons if which[first])
+        count = f"{int(bad.sum())} of {len(bad)} boxes cannot be used; the first, {describe(first)}, {reason}"
+        if policy is BadBoxes.error:
+            raise InputError(f"{file}: {count}; correct the file or leave such boxes out by data.bad_boxes=drop")
+        log.warning("%s: %s; they are left out (data.bad_boxes=drop)", file, count)
+    outside = ~bad & _any_of_row(np.abs(boxes_xyxy_px - clipped) > SLACK_PX)
+    if outside.any():
+        first = int(outside.argmax())
+        log.warning(
+            "%s: %d boxes reach outside their image and are clipped; the first is %s",
+            file,
+            int(outside.sum()),
+            describe(first),
+        )
+    return ~bad, clipped
+
+
+def _any_of_row(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.logical_or.reduce(values, axis=1)
+    return found

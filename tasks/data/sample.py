@@ -1,0 +1,38 @@
+"""One picture and what is known of it, from a data set to the collation.
+
+Letters: H W pixels of the image, M objects in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class Sample:
+    """An image with its annotations.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        image_id: the data set's own id.
+        size: height and width of the original image in pixels; it stays when the image is resized.
+        boxes_xyxy_px: (M, 4) float32, corners in pixels of `image`.
+        labels: (M,) int64, 0 .. K-1.
+        crowd: (M,) bool, regions that are neither positive nor negative.
+        mask: (H, W) uint8 class of every pixel, 255 is void; None where the data set has none.
+        class_index: class of the whole image, 0 .. K-1; None where the data set has none.
+    """
+
+    image: NDArray[np.uint8]
+    image_id: int
+    size: tuple[int, int]
+    boxes_xyxy_px: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    mask: NDArray[np.uint8] | None = None
+    class_index: int | None = None

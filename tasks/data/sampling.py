@@ -1,0 +1,91 @@
+"""Which images come next, and how each is varied: a function of seed, epoch and rank, not of the number of workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.data.sample import Sample
+    from tasks.data.splits import DetectionData
+
+    Key: TypeAlias = "int | tuple[int, int]"
+
+
+class Transform(Protocol):
+    """Sample to sample; all that is left to chance comes from the seed."""
+
+    def __call__(self, sample: Sample, seed: int, /) -> Sample: ...
+
+
+class TransformedData(Dataset["Sample"]):
+    """A split seen through a transform.
+
+    Asked for by position and seed, as `TrainingSampler` does; a plain position is its own seed.
+    """
+
+    def __init__(self, source: DetectionData, transform: Transform) -> None:
+        self.source = source
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: Key) -> Sample:
+        position, seed = (key, key) if isinstance(key, int) else key
+        return self.transform(self.source[position], seed)
+
+
+class TrainingSampler(Sampler["tuple[int, int]"]):
+    """Positions in a new order every epoch, each with the seed of its augmentation.
+
+    Every rank gets the same number; the last few ranks repeat images of the first ones where the images do not divide.
+    A last batch of one image, which batch normalisation cannot use, gets a second image of the epoch; so each image
+    is seen in every epoch and none is dropped.
+
+    Args:
+        length: images of the split.
+        batch_size: per rank.
+        seed: of the whole run.
+        rank, ranks: this process and the number of processes that share an epoch.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of an epoch, a resumed one too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        share = -(-self.length // self.ranks)
+        return share + 1 if self.batch_size > 1 and share % self.batch_size == 1 else share
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = np.resize(rng.permutation(self.length), len(self) * self.ranks)
+        seeds = rng.integers(0, 2**32, len(order))
+        mine = slice(self.rank, None, self.ranks)
+        return iter(list(zip(order[mine].tolist(), seeds[mine].tolist(), strict=True)))
+
+
+class EvaluationSampler(Sampler[int]):
+    """Every image exactly once over all ranks, in order; ranks may differ by one image."""
+
+    def __init__(self, length: int, rank: int = 0, ranks: int = 1) -> None:
+        self.positions = range(rank, length, ranks)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions)

@@ -1,0 +1,47 @@
+"""What the rest of Trident asks of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tasks.data.labels import LabelMap
+    from tasks.data.sample import Sample
+
+
+class DetectionData(Protocol):
+    """A split with boxes. Anything that has these members plugs in."""
+
+    labels: LabelMap
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def path(self, index: int) -> Path:
+        """Of the image file."""
+        ...
+
+    def boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """For every image, without reading it: boxes (M, 4) xyxy as fractions of it, and labels (M,). No crowd."""
+        ...
+
+    def ground_truth(self) -> dict[str, Any]:
+        """In COCO's format, as its evaluators take it; category ids are the data set's own, boxes xywh in pixels."""
+        ...
+
+
+@dataclass(slots=True)
+class DataSplits:
+    """The splits of a data set, all with the same labels. `test` is None where there is no annotated test split."""
+
+    train: DetectionData
+    val: DetectionData
+    test: DetectionData | None
+    labels: LabelMap

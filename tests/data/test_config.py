@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from backbone.errors import InputError
+from tasks.data.config import AugmentConfig, BadBoxes, CocoConfig, DataConfig, ShapesConfig, VocConfig
+
+
+@pytest.mark.parametrize("config", [ShapesConfig, CocoConfig, VocConfig])
+def test_omegaconf_takes_and_gives_them_back(config: type[DataConfig]) -> None:
+    node = OmegaConf.structured(config)
+    node.bad_boxes = "drop"
+    node.augment.flip = 0.25
+    node.workers = 3
+    made = OmegaConf.to_object(node)
+    assert isinstance(made, config)
+    assert made.bad_boxes is BadBoxes.drop
+    assert made.augment == AugmentConfig(flip=0.25)
+    assert made.workers == 3
+
+
+@pytest.mark.parametrize("config", [AugmentConfig, ShapesConfig, CocoConfig, VocConfig])
+def test_slots_refuse_unknown_keys(config: type) -> None:
+    with pytest.raises(AttributeError):
+        config().unknown = 1
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (CocoConfig, {"image_size": 31}, "data.image_size=31: must be at least 32"),
+        (CocoConfig, {"batch_size": 0}, "data.batch_size=0: must be at least 1"),
+        (VocConfig, {"workers": -1}, "data.workers=-1: must be at least 0"),
+        (ShapesConfig, {"train_scenes": 0}, "data.train_scenes=0: must be at least 1"),
+        (ShapesConfig, {"val_scenes": 0}, "data.val_scenes=0: must be at least 1"),
+        (ShapesConfig, {"scene_size": 63}, "data.scene_size=63: must be at least 64"),
+        (ShapesConfig, {"seed": -1}, "data.seed=-1: must be at least 0"),
+        (ShapesConfig, {"batch_size": 0}, "data.batch_size=0: must be at least 1"),
+        (AugmentConfig, {"zoom_out": 1.5}, "data.augment.zoom_out=1.5: must be a probability from 0 to 1"),
+        (AugmentConfig, {"crop": -0.1}, "data.augment.crop=-0.1: must be a probability"),
+        (AugmentConfig, {"flip": float("nan")}, "data.augment.flip=nan: must be a probability"),
+    ],
+)
+def test_out_of_range(config: type, values: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        config(**values)
+
+
+@pytest.mark.parametrize("config", [ShapesConfig(), CocoConfig(), VocConfig()])
+def test_unknown_kind(config: DataConfig) -> None:
+    with pytest.raises(InputError, match="kind 'sound': must be one of detection"):
+        config.build("sound")
+
+
+def test_plain_config_builds_nothing() -> None:
+    with pytest.raises(NotImplementedError, match=r"DataConfig\.build"):
+        DataConfig().build("detection")
+
+
+@pytest.mark.parametrize("config", [CocoConfig(), VocConfig()])
+def test_root_is_needed(config: DataConfig) -> None:
+    with pytest.raises(InputError, match=r"data\.root is not set; give the folder of .*: data\.root=FOLDER"):
+        config.build("detection")
+
+
+def test_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'numpy', 'cv2', 'lightning', 'albumentations'}"
+    code = f"import sys, tasks.data.config; print(sorted({heavy} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

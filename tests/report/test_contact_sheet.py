@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbone.errors import InputError
+from tasks.report import contact_sheet as module
+from tasks.report.contact_sheet import MAT, PAPER, Pair, contact_sheet
+from tasks.report.draw import Boxes, class_colour
+
+NAMES = ("circle", "квадрат")
+
+
+def pair(height: int, width: int, shade: int = 90, found: int = 2) -> Pair:
+    box = np.array([[0.2 * width, 0.3 * height, 0.6 * width, 0.7 * height]])
+    truth = Boxes(box, np.array([0]), crowd=np.array([False]))
+    scores = np.linspace(0.9, 0.1, found)
+    prediction = Boxes(np.repeat(box, found, axis=0), np.ones(found, int), scores)
+    return Pair(np.full((height, width, 3), shade, np.uint8), truth, prediction, f"{height}x{width}.jpg")
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def has(sheet: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((sheet == colour).all(axis=-1).any())
+
+
+def test_one_image_with_truth_left_and_prediction_right(tmp_path):
+    path = contact_sheet([pair(300, 400)], tmp_path / "new" / "sheet.png", NAMES, 0.3)
+    assert path == tmp_path / "new" / "sheet.png"
+    sheet = read(path)
+    middle = sheet.shape[1] // 2
+    assert has(sheet[:, :middle], class_colour(0))
+    assert not has(sheet[:, middle:], class_colour(0))
+    assert has(sheet[:, middle:], class_colour(1))
+    assert not has(sheet[:, :middle], class_colour(1))
+    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+
+
+def test_many_images_of_any_shape(tmp_path):
+    shapes = [(300, 400), (400, 300), (8, 8), (100, 1000), (1000, 100), (1, 1), (200, 200)]
+    sheet = read(contact_sheet([pair(*shape) for shape in shapes], tmp_path / "s.png", NAMES, 0.3, "val"))
+    one = read(contact_sheet([pair(300, 400)], tmp_path / "one.png", NAMES, 0.3))
+    assert has(sheet, MAT)
+    assert tuple(sheet[0, 0]) == PAPER
+    assert sheet.shape[1] > 2.5 * one.shape[1]
+    assert (sheet[-1] == PAPER).all()
+
+
+def test_images_are_whole_and_not_stretched():
+    assert module._fitted(np.zeros((300, 400, 3), np.uint8)) == (360, 270)
+    assert module._fitted(np.zeros((1000, 500, 3), np.uint8)) == (144, 288)
+    assert module._fitted(np.zeros((1, 2000, 3), np.uint8)) == (360, 1)
+
+
+def test_nothing_found_is_an_empty_picture(tmp_path):
+    sheet = read(contact_sheet([pair(300, 400, found=0)], tmp_path / "s.png", NAMES, 0.3))
+    assert not has(sheet, class_colour(1))
+
+
+def test_only_scores_above_the_threshold_are_drawn_and_the_sheet_says_so(tmp_path, monkeypatch):
+    written = []
+    real = module._text
+    monkeypatch.setattr(module, "_text", lambda *args: (written.append(args[2]), real(*args)))
+    sheet = read(contact_sheet([pair(30, 40, found=5)], tmp_path / "s.png", NAMES, 0.95, "Shapes, val"))
+    assert not has(sheet, class_colour(1))
+    contact_sheet([pair(30, 40, found=5)], tmp_path / "s.png", NAMES, 0.5)
+    assert written[:2] == ["Shapes, val", "1 image, predictions with a score of at least 0.95"]
+    assert "0 shown, 5 below 0.95" in written
+    assert "3 shown, 2 below 0.5" in written
+    assert "30x40.jpg: 1 object" in written
+
+
+def test_errors(tmp_path):
+    with pytest.raises(InputError, match=r"contact sheet s\.png: there are no images to draw; give at least one"):
+        contact_sheet([], "s.png", NAMES, 0.3)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"s\.png: cannot be written \(.*\); choose another folder"):
+        contact_sheet([pair(30, 40)], tmp_path / "file" / "s.png", NAMES, 0.3)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"folder: cannot be written \(Is a directory\)"):
+        contact_sheet([pair(30, 40)], tmp_path / "folder", NAMES, 0.3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]

@@ -1,0 +1,30 @@
+"""Which typed configurations Hydra composes, by group and name. The values beside them are in the YAML files here."""
+
+from __future__ import annotations
+
+from hydra.core.config_store import ConfigStore
+
+from backbone.config import MobileNetV2Config
+from heads.ssdlite.config import SSDLiteConfig
+from tasks.config import LoggerConfig, OptimConfig, RunConfig, TrainerConfig
+from tasks.data.config import CocoConfig, ShapesConfig, VocConfig
+
+NODES = {
+    "backbone/mobilenet_v2": MobileNetV2Config,
+    "head/ssdlite": SSDLiteConfig,
+    "data/shapes": ShapesConfig,
+    "data/coco": CocoConfig,
+    "data/voc": VocConfig,
+    "optim/sgd": OptimConfig,
+    "trainer/default": TrainerConfig,
+    "logger/files": LoggerConfig,
+}
+
+
+def register() -> None:
+    """Tell Hydra's store of every typed configuration."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    for place, node in NODES.items():
+        group, name = place.split("/")
+        store.store(group=group, name=name, node=node)

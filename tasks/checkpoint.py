@@ -1,0 +1,90 @@
+"""A run's `model.safetensors`: the weights, and in the header all that is needed to use them.
+
+The header's keys, each a text: `format`, `config` (the whole configuration, resolved, as JSON), `choices` (which option
+of every configuration group), `labels` (label map by head), `provenance` (versions, git hash, pretraining), as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMAT = "trident-1"
+MAX_HEADER = 100_000_000
+
+
+@dataclass(slots=True)
+class Header:
+    """What a checkpoint says of itself, as plain data."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    labels: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def read_header(path: str) -> Header:
+    """The header alone, without torch.
+
+    Raises:
+        InputError: no such file, damaged, or not one of ours.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"checkpoint={path}: no such file; give the model.safetensors of a run")
+    try:
+        with file.open("rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))
+            if length > MAX_HEADER:
+                raise ValueError("header too long")
+            tensors = json.loads(content.read(length))
+        metadata = tensors.pop("__metadata__", {})
+        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    except (struct.error, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"checkpoint={path}: is no safetensors file, or damaged ({error})") from error
+    if file.stat().st_size != 8 + length + end:
+        raise InputError(f"checkpoint={path}: is cut short; copy it again")
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"checkpoint={path}: is not the model.safetensors of a run; weights of other origin go to backbone.weights"
+        )
+    return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
+
+
+def save_model(path: Path, model: nn.Module, header: Header) -> None:
+    """Write atomically."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    texts = {"format": FORMAT} | {name: json.dumps(getattr(header, name)) for name in Header.__slots__}
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata=texts)
+    part.replace(path)
+
+
+def load_into(path: str, model: nn.Module) -> None:
+    """Every tensor of a checkpoint into a model of the same shape.
+
+    Raises:
+        InputError: a tensor is missing, too many, or of another shape; the message names the first.
+    """
+    from safetensors.torch import load_file
+
+    theirs = load_file(path)
+    ours = model.state_dict()
+    wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
+    wrong += [name for name in theirs if name not in ours]
+    if wrong:
+        raise InputError(
+            f"checkpoint={path}: holds another model: {len(wrong)} tensors do not fit, the first is {wrong[0]}; "
+            "leave backbone and head as they are in the checkpoint"
+        )
+    model.load_state_dict(theirs)

@@ -1,0 +1,199 @@
+"""Everything that a run can be told. Imports nothing heavy: a configuration is checked before torch is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from backbone.errors import InputError
+
+
+class Task(Enum):
+    """Which kind of head."""
+
+    detection = "detection"
+
+
+class Mode(Enum):
+    """What to do."""
+
+    train = "train"
+    evaluate = "evaluate"
+
+
+class Algorithm(Enum):
+    """Optimisers. `rmsprop` is the MobileNet papers'."""
+
+    sgd = "sgd"
+    rmsprop = "rmsprop"
+    adamw = "adamw"
+
+
+class Schedule(Enum):
+    """How the learning rate falls after the warm-up, from step to step."""
+
+    cosine = "cosine"
+    poly = "poly"
+    """(1 - step / steps) ^ 0.9, DeepLab's."""
+    exponential = "exponential"
+    """x 0.98 for every pass over the training set, the MobileNetV2 paper's."""
+    constant = "constant"
+
+
+class Backend(Enum):
+    """Who computes COCO's figures. Both give the same; pycocotools is the number of record."""
+
+    faster_coco_eval = "faster_coco_eval"
+    pycocotools = "pycocotools"
+
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimConfig:
+    """Optimiser and schedule. Batch normalisation, biases and depthwise filters have no weight decay."""
+
+    algorithm: Algorithm = Algorithm.sgd
+    learning_rate: float = 0.05
+    """Largest, after the warm-up; not scaled with the batch."""
+    momentum: float = 0.9
+    decay: float = 0.9
+    """RMSProp only: of the mean square."""
+    eps: float = 1e-8
+    """RMSProp and AdamW only."""
+    weight_decay: float = 4e-5
+    schedule: Schedule = Schedule.cosine
+    warmup_steps: int = 100
+    backbone_factor: float = 1.0
+    """Learning rate of the backbone over that of the heads; below 1 for pretrained weights."""
+    ema_decay: float | None = 0.998
+    """Of the moving average of the weights, which is what gets evaluated and saved; null: none. Ramps up from 0.1."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "eps"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"optim.{name}={getattr(self, name)}: must be positive")
+        for name in ("momentum", "decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"optim.{name}={getattr(self, name)}: must be in [0, 1)")
+        for name in ("weight_decay", "warmup_steps", "backbone_factor"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"optim.{name}={getattr(self, name)}: must not be negative")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise InputError(f"optim.ema_decay={self.ema_decay}: must be in (0, 1), or null for none")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerConfig:
+    """How long and on what to train."""
+
+    max_epochs: int | None = None
+    """Passes over the training set."""
+    max_steps: int | None = None
+    """Optimiser steps; goes before `max_epochs`."""
+    accelerator: str = "auto"
+    """auto, cpu, gpu, mps: as Lightning calls them."""
+    precision: str = "32-true"
+    gradient_clip: float | None = None
+    """Largest norm of the gradient; null: no limit."""
+    validate_every: int | None = None
+    """Epochs between evaluations while training; null: about ten times in a run, and always at its end."""
+    channels_last: bool = True
+    """Memory layout of images and filters; faster for MobileNets on CPUs and GPUs."""
+    deterministic: bool = False
+    progress_bar: bool = True
+    """Where the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "max_steps", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"trainer.{name}={value}: must be at least 1")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"trainer.precision={self.precision}: must be one of {', '.join(PRECISIONS)}")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise InputError(f"trainer.gradient_clip={self.gradient_clip}: must be positive, or null for no limit")
+
+
+@dataclass(kw_only=True, slots=True)
+class LoggerConfig:
+    """Where losses and figures go while training, all in the run folder."""
+
+    csv: bool = True
+    tensorboard: bool = True
+    every_steps: int = 10
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 1:
+            raise InputError(f"logger.every_steps={self.every_steps}: must be at least 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    """How figures are computed and shown."""
+
+    backend: Backend = Backend.faster_coco_eval
+    batch_size: int | None = None
+    """Images in a batch of evaluation; null: as in training."""
+    drawn_images: int = 12
+    """On the contact sheet."""
+    drawn_score: float = 0.3
+    """Detections below it are not drawn."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"evaluation.batch_size={self.batch_size}: must be at least 1")
+        if self.drawn_images < 0:
+            raise InputError(f"evaluation.drawn_images={self.drawn_images}: must not be negative")
+        if not 0 <= self.drawn_score <= 1:
+            raise InputError(f"evaluation.drawn_score={self.drawn_score}: must be in [0, 1]")
+
+
+@dataclass(kw_only=True, slots=True)
+class Command:
+    """The words that a run was started with, and what they came to."""
+
+    overrides: list[str]
+    choices: dict[str, str]
+    """Which option of every configuration group."""
+    written: dict[str, Any]
+    """The whole configuration, resolved, as plain data: what is kept in files."""
+
+
+@dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """One run. `backbone`, `head`, `data` and `logger` may be anything with the same interface (see the README)."""
+
+    task: Task = Task.detection
+    mode: Mode = Mode.train
+    run_dir: str | None = None
+    """Where everything of this run goes; null: runs/<task>/<time>."""
+    seed: int = 0
+    checkpoint: str | None = None
+    """A run's model.safetensors, to evaluate."""
+    predictions: str | None = None
+    """A results file in COCO's format, to score against `data.annotations`."""
+    backbone: Any = None
+    head: Any = None
+    data: Any = None
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: Any = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed}: must not be negative")
+        if self.trainer.max_epochs is None and self.trainer.max_steps is None:
+            raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")
+        if self.mode is Mode.evaluate and self.checkpoint is None and self.predictions is None:
+            raise InputError("mode=evaluate: give checkpoint=FILE, or predictions=FILE with data.annotations=FILE")
+        if self.mode is Mode.train and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
+                "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
+            )
+        if self.mode is Mode.train and self.predictions is not None:
+            raise InputError(f"predictions={self.predictions}: needs mode=evaluate")

@@ -1,0 +1,129 @@
+"""What is particular to detection: how it is scored, written and drawn."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from heads.ssdlite.box_coder import to_xyxy
+from heads.ssdlite.matcher import area, intersection
+from tasks.evaluation.coco_map import CocoMap, CocoScores
+from tasks.report.contact_sheet import Pair, contact_sheet
+from tasks.report.draw import Boxes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from heads.ssdlite.head import SSDLite
+    from heads.structures import Batch, Detections
+    from tasks.config import EvaluationConfig
+    from tasks.data.labels import LabelMap
+    from tasks.data.splits import DetectionData
+
+log = logging.getLogger(__name__)
+
+COVERAGE_SAMPLE = 5000
+"""Objects that are looked at to tell what the default boxes cover."""
+POORLY_COVERED = 0.5
+
+
+class DetectionEvaluator:
+    """COCO's measure of one split.
+
+    Args:
+        data: the split.
+        labels: of the model; class indices mean these.
+    """
+
+    main_figure = "map"
+
+    def __init__(self, data: DetectionData, labels: LabelMap, config: EvaluationConfig) -> None:
+        self.data = data
+        self.labels = labels
+        self.config = config
+        self.truth = data.ground_truth()
+        self.reset()
+
+    def reset(self) -> None:
+        self.measure = CocoMap(self.truth, self.config.backend.value, self.labels)
+        self._scores: CocoScores | None = None
+        self._found: dict[int, Detections] = {}
+
+    def update(self, batch: Batch, answers: list[Detections]) -> None:
+        image_ids = batch.image_ids.tolist()
+        self.measure.update(image_ids, answers)
+        self._found.update(zip(image_ids, (found.to("cpu") for found in answers), strict=True))
+
+    def scores(self) -> CocoScores:
+        if self._scores is None:
+            self._scores = self.measure.compute()
+        return self._scores
+
+    def figures(self) -> dict[str, float | None]:
+        """The twelve figures, and `map/<class>` for every class."""
+        scores = self.scores()
+        return scores.figures() | {f"map/{name}": value for name, value in scores.per_class().items()}
+
+    def write(self, path: Path) -> None:
+        """Everything found, in COCO's results format."""
+        path.write_text(json.dumps(self.measure.results()), encoding="utf-8")
+
+    def draw(self, path: Path, title: str) -> None:
+        """A contact sheet of images spread over the split: what there is beside what was found."""
+        count = min(self.config.drawn_images, len(self.data))
+        positions = np.unique(np.linspace(0, len(self.data) - 1, count).round().astype(int)).tolist()
+        pairs = [self._pair(position) for position in positions]
+        if pairs:
+            contact_sheet(pairs, path, self.labels.names, self.config.drawn_score, title)
+
+    def _pair(self, position: int) -> Pair:
+        sample = self.data[position]
+        assert sample.boxes_xyxy_px is not None
+        assert sample.labels is not None
+        found = self._found[sample.image_id]
+        return Pair(
+            image=sample.image,
+            truth=Boxes(sample.boxes_xyxy_px, sample.labels, crowd=sample.crowd),
+            prediction=Boxes.of(found),
+            caption=self.data.path(position).name,
+        )
+
+
+def report_coverage(data: DetectionData, labels: LabelMap, head: SSDLite) -> None:
+    """Say what share of a split's objects meets a default box, and which classes hardly do.
+
+    An object that meets none is learned by its one best default box only.
+    """
+    boxes = torch.from_numpy(np.concatenate([boxes for boxes, _ in data.boxes()]))
+    classes = torch.from_numpy(np.concatenate([classes for _, classes in data.boxes()]))
+    if len(boxes) == 0:
+        return
+    some = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(0))[:COVERAGE_SAMPLE]
+    matched_iou = head.config.matched_iou
+    covered = best_overlap(boxes[some], to_xyxy(head.default_boxes_cxcywh)) >= matched_iou
+    share = 100 * covered.float().mean().item()
+    log.info("default boxes: %.0f %% of the objects meet one at IoU %g or more", share, matched_iou)
+    for index, name in enumerate(labels.names):
+        of_class = classes[some] == index
+        share = covered[of_class].float().mean().item()
+        if share < POORLY_COVERED:
+            side = (boxes[some][of_class][:, 2:] - boxes[some][of_class][:, :2]).prod(dim=1).sqrt().median()
+            log.warning(
+                "default boxes: only %.0f %% of %s; its median side is %.2f of the image: set head.min_scale near it",
+                100 * share, name, side,
+            )  # fmt: skip
+
+
+def best_overlap(boxes_xyxy: Tensor, default_boxes_xyxy: Tensor) -> Tensor:
+    """Largest IoU (M,) of each box (M, 4) with any default box (A, 4)."""
+    best = []
+    for part in torch.split(boxes_xyxy, 500):
+        shared = intersection(part, default_boxes_xyxy)
+        best.append((shared / (area(part)[:, None] + area(default_boxes_xyxy) - shared)).amax(dim=1))
+    return torch.cat(best)

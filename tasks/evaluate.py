@@ -1,0 +1,96 @@
+"""mode=evaluate: figures of a checkpoint, or of anybody's results file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from backbone.errors import InputError
+from tasks import run_folder
+from tasks.build import build_evaluators, build_model, build_splits, build_trainer
+from tasks.checkpoint import load_into, read_header
+from tasks.data.datamodule import DataModule, clean_error
+from tasks.data.labels import LabelMap
+from tasks.detection import DetectionEvaluator
+from tasks.evaluation.coco_map import evaluate_results
+from tasks.evaluation.results_file import load_annotations, load_results
+from tasks.evaluation.table import print_scores
+from tasks.lightning_task import VisionTask
+
+if TYPE_CHECKING:
+    from tasks.config import RunConfig
+    from tasks.data.splits import DataSplits
+    from tasks.run_log import RunLog
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: DataSplits) -> None:
+    """Evaluate on `val`, and on `test` if there is one, and write figures, predictions and a contact sheet of each."""
+    data = DataModule(splits, config.data, config.seed)
+    metrics: dict[str, dict[str, float | None]] = {}
+    for name, split, loader in (
+        ("val", splits.val, data.val_dataloader()),
+        ("test", splits.test, data.test_dataloader() if splits.test is not None else None),
+    ):
+        if split is None or loader is None:
+            continue
+        task.evaluators = build_evaluators(config, split, splits.labels)
+        trainer = build_trainer(config, folder, logger=False)
+        try:
+            trainer.validate(task, loader, verbose=False)
+        except InputError as error:
+            raise clean_error(error) from error
+        for evaluator in task.evaluators.values():
+            assert isinstance(evaluator, DetectionEvaluator)
+            metrics[name] = evaluator.figures()
+            run_folder.write_metrics(folder, metrics)
+            suffix = "" if name == "val" else f"_{name}"
+            evaluator.write(folder / f"predictions{suffix}.json")
+            evaluator.draw(folder / f"contact_sheet{suffix}.png", f"{folder.name}, {name}")
+            print_scores(evaluator.scores(), Console(), title=name)
+
+
+def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog) -> None:
+    """Evaluate the weights of `config.checkpoint`, whose own configuration `config` is already made of."""
+    path = str(config.checkpoint)
+    header = read_header(path)
+    splits = build_splits(config)
+    labels = LabelMap.from_plain(header.labels[config.task.value])
+    if labels.names != splits.labels.names:
+        extra = [name for name in splits.labels.names if name not in labels.names]
+        raise InputError(
+            f"checkpoint={path}: knows {labels.num_classes} classes ({', '.join(labels.names[:5])} ..), the data has "
+            f"{splits.labels.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
+        )
+    model = build_model(config, labels)
+    load_into(path, model)
+    task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1)
+    run_folder.make(folder)
+    lines.attach(folder)
+    run_folder.write_config(folder, header.config)
+    evaluate_splits(config, folder, task, splits)
+    log.info("everything is in %s", folder)
+
+
+def score_predictions(config: RunConfig, folder: Path) -> None:
+    """Score `config.predictions` against `config.data.annotations`, print the table, and keep it if `run_dir` is given.
+
+    Raises:
+        InputError: no annotations are named, or one of the files does not fit.
+    """
+    annotations = getattr(config.data, "annotations", None)
+    if annotations is None:
+        raise InputError(
+            f"predictions={config.predictions}: to be scored against what? say data=coco data.annotations=FILE"
+        )
+    truth = load_annotations(annotations)
+    results = load_results(str(config.predictions), truth)
+    scores = evaluate_results(truth, results, config.evaluation.backend.value)
+    print_scores(scores, Console(), title=Path(str(config.predictions)).name)
+    if config.run_dir is not None:
+        run_folder.make(folder)
+        run_folder.write_metrics(folder, {"val": scores.figures()})

@@ -1,0 +1,105 @@
+"""One line for everything that can be wrong with the words of a command. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import Enum
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+IN_WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+SIMILAR = 0.6
+"""How alike two words must be for one to be offered in place of the other, from 0 to 1."""
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str | None:
+    """What is wrong with `overrides`, the nearest right word and those allowed; None if it is not about them."""
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
+    if isinstance(error, MissingConfigException):
+        return _no_option(error)
+    if isinstance(cause, ValidationError):
+        return _wrong_value(cause, overrides)
+    if isinstance(cause, ConfigKeyError | AttributeError) and isinstance(getattr(cause, "full_key", None), str):
+        return _no_key(cause, overrides)
+    if isinstance(cause, AttributeError) and "object has no attribute" in str(cause):
+        name = str(cause).rpartition("attribute ")[2].strip("'")
+        return f"{_given(name, overrides)}: there is no such key; nothing can be added to a typed configuration"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is no override; write key=value, or group=option"
+    if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
+        return str(error).splitlines()[0]
+    return None
+
+
+def _given(key: str, overrides: Sequence[str]) -> str:
+    """The override that names `key`, as it was typed."""
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        if name == key or name.endswith(f".{key}"):
+            return override
+    return key
+
+
+def _offer(wrong: str, names: Iterable[str], prefix: str = "") -> str:
+    near = get_close_matches(wrong, list(names), n=1, cutoff=SIMILAR)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def _no_option(error: MissingConfigException) -> str:
+    group, _, wrong = (error.missing_cfg_file or "").rpartition("/")
+    options = list(error.options or [])
+    offer = _offer(wrong, options)
+    return f"{group}={wrong}: there is no such option{offer or '.'} Allowed: {', '.join(options)}"
+
+
+def _no_key(cause: Any, overrides: Sequence[str]) -> str:
+    parent = cause.parent_node
+    siblings = [str(key) for key in parent if key != "hydra"] if isinstance(parent, DictConfig) else []
+    above, _, wrong = str(cause.full_key).rpartition(".")
+    offer = _offer(wrong, siblings, f"{above}." if above else "")
+    if not offer and isinstance(parent, DictConfig):
+        root = parent._get_root()
+        elsewhere = [key for key in _leaves(root) if key.rpartition(".")[2] == wrong]
+        offer = f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+    where = f"keys of {above}" if above else "keys"
+    return f"{_given(cause.full_key, overrides)}: there is no such key{offer or '.'} The {where}: {', '.join(siblings)}"
+
+
+def _leaves(node: Any, prefix: str = "") -> list[str]:
+    """Full names of all values below a node."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+        return [prefix]
+    return [leaf for key in node for leaf in _leaves(node._get_node(key), ".".join(filter(None, (prefix, str(key)))))]
+
+
+def _wrong_value(cause: ValidationError, overrides: Sequence[str]) -> str:
+    key = str(cause.full_key or cause.key)
+    wanted = _wanted(cause.object_type, str(cause.key))
+    return f"{_given(key, overrides)}: must be {wanted}" if wanted else f"{_given(key, overrides)}: {cause.msg}"
+
+
+def _wanted(owner: Any, name: str) -> str | None:
+    """The type of a field of a configuration, in words."""
+    hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
+    if hint is None:
+        return None
+    kinds = (hint,) if _is_list(hint) else get_args(hint) or (hint,)
+    return " or ".join(_in_words(kind) for kind in kinds)
+
+
+def _is_list(hint: Any) -> bool:
+    return getattr(hint, "__origin__", None) is list
+
+
+def _in_words(kind: Any) -> str:
+    if _is_list(kind):
+        return f"a list, [..., ...], each {_in_words(get_args(kind)[0])}"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(kind.__members__)}"
+    return IN_WORDS.get(kind, str(kind))

@@ -1,0 +1,52 @@
+"""What the modes of the command line do. Everything heavy is imported from here on."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from hydra.utils import instantiate
+
+from tasks import run_folder
+from tasks.config import Command, Mode, RunConfig
+from tasks.run_log import RunLog
+
+log = logging.getLogger(__name__)
+
+
+def run(config: RunConfig, command: Command) -> bool:
+    """Do what `config.mode` says.
+
+    Returns:
+        Whether it was interrupted (what there was by then is evaluated and saved).
+    Raises:
+        InputError: something that the user gave does not fit.
+    """
+    with RunLog() as lines:
+        log.debug("command: %s", " ".join(command.overrides))
+        for part in ("backbone", "head", "data", "logger"):
+            setattr(config, part, plug(getattr(config, part)))
+        folder = run_folder.choose(config.run_dir, config.task.value)
+        if config.mode is Mode.evaluate and config.predictions is not None:
+            from tasks.evaluate import score_predictions
+
+            score_predictions(config, folder)
+            return False
+
+        from tasks.machine import tune
+
+        tune()
+        if config.mode is Mode.evaluate:
+            from tasks.evaluate import evaluate_checkpoint
+
+            evaluate_checkpoint(config, folder, lines)
+            return False
+
+        from tasks.train import train
+
+        return train(config, folder, lines, command)
+
+
+def plug(part: Any) -> Any:
+    """A typed configuration as it is; a node with `_target_`, somebody else's, is called."""
+    return instantiate(part) if isinstance(part, dict) and "_target_" in part else part

@@ -1,0 +1,48 @@
+"""A backbone and named heads: one pass through the backbone, whatever the number of heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from heads.head import Head
+
+
+class InputScaling(nn.Module):
+    """From uint8 images (N, 3, H, W) to what the backbone was trained on: (x / 255 - mean) / std, in float32."""
+
+    factor: Tensor
+    offset: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("factor", 1 / (255 * torch.tensor(std).view(3, 1, 1)), persistent=False)
+        self.register_buffer("offset", -torch.tensor(mean).view(3, 1, 1) / torch.tensor(std).view(3, 1, 1), False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.addcmul(self.offset, images.to(self.factor.dtype), self.factor)
+
+
+class VisionModel(nn.Module):
+    """Images in, the raw outputs of every head out.
+
+    Args:
+        backbone: returns the features that the heads ask for; has `input_mean` and `input_std`.
+        heads: by name.
+    """
+
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, Head[Any, Any, Any]]) -> None:
+        super().__init__()
+        self.scaling = InputScaling(backbone.input_mean, backbone.input_std)  # type: ignore[arg-type]
+        self.backbone = backbone
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        """Outputs by the head's name, from uint8 RGB images (N, 3, H, W)."""
+        features = self.backbone(self.scaling(images))
+        return {name: head(features) for name, head in self.heads.items()}

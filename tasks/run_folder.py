@@ -1,0 +1,60 @@
+"""Where everything of a run goes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path("runs")
+
+
+def choose(run_dir: str | None, task: str) -> Path:
+    """The folder of a new run, `runs/<task>/<time>` if none is named. It is not made yet.
+
+    Raises:
+        InputError: the folder holds something already.
+    """
+    folder = Path(run_dir) if run_dir else ROOT / task / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
+    return folder
+
+
+def make(folder: Path) -> None:
+    """Make the folder, and see that it can be written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"run_dir={folder}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
+    """`metrics.json`: {split: {name: value}}."""
+    _write(folder / "metrics.json", json.dumps(metrics, indent=2))
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """`config.yaml`: the whole configuration, resolved."""
+    from omegaconf import OmegaConf
+
+    _write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,148 @@
+"""mode=train: from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from backbone.errors import InputError
+from backbone.mobilenet_v2 import MobileNetV2
+from heads.ssdlite.head import SSDLite
+from tasks import run_folder
+from tasks.build import build_evaluators, build_loggers, build_model, build_splits, build_trainer
+from tasks.callbacks import EvaluationLines, FiniteLoss, GentleStop
+from tasks.checkpoint import Header, save_model
+from tasks.config import Command, LoggerConfig, RunConfig
+from tasks.data.datamodule import DataModule, clean_error
+from tasks.detection import report_coverage
+from tasks.ema import MovingAverage
+from tasks.evaluate import evaluate_splits
+from tasks.lightning_task import VisionTask
+from tasks.provenance import provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tasks.data.splits import DataSplits
+    from tasks.model import VisionModel
+    from tasks.run_log import RunLog
+
+log = logging.getLogger(__name__)
+
+EVALUATIONS = 10
+"""In a training, unless `trainer.validate_every` says otherwise."""
+GROUPS = ("task", "backbone", "head", "data")
+"""Configuration groups whose option a checkpoint remembers."""
+
+
+def train(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> bool:
+    """Train, evaluate the best weights on every split, save.
+
+    Returns:
+        Whether a signal ended it before its time.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    splits = build_splits(config)
+    _introduce(config, splits, command.choices)
+    model = build_model(config, splits.labels)
+    header = _header(command, splits, model)
+    run_folder.make(folder)
+    lines.attach(folder)
+    run_folder.write_config(folder, header.config)
+    for head in model.heads.values():
+        if isinstance(head, SSDLite):
+            report_coverage(splits.train, splits.labels, head)
+
+    data = DataModule(splits, config.data, config.seed)
+    steps_per_epoch = len(data.train_dataloader())
+    steps = config.trainer.max_steps or steps_per_epoch * (config.trainer.max_epochs or 1)
+    task = VisionTask(
+        model,
+        build_evaluators(config, splits.val, splits.labels),
+        config.optim,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+    )
+    stop = GentleStop(steps)
+    best = _fit(config, folder, task, data, steps, steps_per_epoch, stop)
+    if best:
+        task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    save_model(folder / "model.safetensors", model, header)
+    evaluate_splits(config, folder, task, splits)
+    log.info("everything is in %s", folder)
+    return stop.interrupted
+
+
+def _fit(
+    config: RunConfig,
+    folder: Path,
+    task: VisionTask,
+    data: DataModule,
+    steps: int,
+    steps_per_epoch: int,
+    stop: GentleStop,
+) -> str:
+    """Train; the path of the best checkpoint, empty if there was no evaluation."""
+    every = config.trainer.validate_every
+    interval = steps_per_epoch * every if every else -(-steps // EVALUATIONS)
+    figures = [f"val/{evaluator.main_figure}" for evaluator in task.evaluators.values()]
+    checkpoints = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor=figures[0], mode="max", save_last=True, enable_version_counter=False
+    )
+    callbacks: list[Any] = [stop, FiniteLoss(), EvaluationLines(steps, figures), checkpoints]
+    if config.optim.ema_decay is not None:
+        callbacks.append(MovingAverage(config.optim.ema_decay))
+    trainer = build_trainer(
+        config,
+        folder,
+        callbacks=callbacks,
+        logger=build_loggers(config, folder),
+        log_every_n_steps=config.logger.every_steps if isinstance(config.logger, LoggerConfig) else 50,
+        max_steps=steps,
+        val_check_interval=interval,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=config.trainer.gradient_clip,
+    )
+    log.info("training: %d steps of %d images on %s", steps, config.data.batch_size, trainer.strategy.root_device)
+    try:
+        trainer.fit(task, data)
+    except InputError as error:
+        raise clean_error(error) from error
+    return str(checkpoints.best_model_path)
+
+
+def _introduce(config: RunConfig, splits: DataSplits, choices: Mapping[str, str]) -> None:
+    sizes = f"{len(splits.train)} training and {len(splits.val)} validation images"
+    built_in = " (built in; for COCO say data=coco data.root=FOLDER)" if choices.get("data") == "shapes" else ""
+    log.info(
+        "data: %s%s, %s, %d classes, %d px",
+        choices.get("data"), built_in, sizes, splits.labels.num_classes, config.data.image_size,
+    )  # fmt: skip
+
+
+def _header(command: Command, splits: DataSplits, model: VisionModel) -> Header:
+    """What the checkpoint says of itself: the configuration with everything that the weights decided filled in."""
+    written = copy.deepcopy(command.written)
+    backbone = written["backbone"]
+    source = backbone.get("weights")
+    if isinstance(model.backbone, MobileNetV2):
+        backbone |= {
+            "weights": None,
+            "padding": model.backbone.padding.name,
+            "bn_eps": model.backbone.bn_eps,
+            "input_mean": list(model.backbone.input_mean),
+            "input_std": list(model.backbone.input_std),
+        }
+    return Header(
+        config=written,
+        choices={group: command.choices[group] for group in GROUPS},
+        labels={name: splits.labels.to_plain() for name in model.heads},
+        provenance=provenance(source),
+    )

@@ -1,0 +1,251 @@
+"""The house rules that a reader would otherwise have to watch, over the syntax trees of every file that there is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("backbone", "heads", "tasks", "conf")
+OTHERS = ("tests", "benchmarks", "examples")
+
+HEAVY = {
+    "albumentations", "cv2", "faster_coco_eval", "lightning", "matplotlib", "numpy", "pandas", "PIL", "pycocotools",
+    "pytorch_lightning", "safetensors", "scipy", "simplejpeg", "tensorboard", "timm", "torch", "torchmetrics",
+    "torchvision", "transformers",
+}  # fmt: skip
+"""What takes long to import, or imports something that does."""
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "misc", "common"}
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 70
+MACHINE_PATH = re.compile(r"(?<![\w./~-])/(?:work|home|Users|root|tmp|mnt|scratch)/\w|\b[A-Z]:\\+Users\b")
+
+
+def files_of(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def path_of(module: str) -> Path | None:
+    """The file of one of our modules."""
+    base = ROOT.joinpath(*module.split("."))
+    candidates = [base.with_suffix(".py"), base / "__init__.py"]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def statements(body: list[ast.stmt], *, when_run: bool) -> Iterator[ast.stmt]:
+    """Every statement below `body`; `when_run`: only those that importing the module executes."""
+    for node in body:
+        yield node
+        if when_run and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if when_run and is_type_checking(node):
+            assert isinstance(node, ast.If)
+            yield from statements(node.orelse, when_run=True)
+            continue
+        for field in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, field, []), when_run=when_run)
+        for handler in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
+            yield from statements(handler.body, when_run=when_run)
+
+
+def imports_of(path: Path, *, when_run: bool = False) -> set[str]:
+    """Full names of the modules that a file imports; for `from a import b` also `a.b`, where that is one of ours."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    names: set[str] = set()
+    for node in statements(tree_of(path).body, when_run=when_run):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, *filter(None, [node.module])])
+            names |= {module} | {f"{module}.{a.name}" for a in node.names if path_of(f"{module}.{a.name}")}
+    return names
+
+
+def roots(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def loaded_by(module: str, seen: set[str] | None = None) -> set[str]:
+    """Every module that importing one of ours executes: itself, its packages, and theirs in turn."""
+    seen = set() if seen is None else seen
+    parts = module.split(".")
+    for name in (".".join(parts[: n + 1]) for n in range(len(parts))):
+        if name not in seen:
+            seen.add(name)
+            path = path_of(name)
+            for imported in imports_of(path, when_run=True) if path else ():
+                loaded_by(imported, seen)
+    return seen
+
+
+PRODUCT = files_of(*PACKAGES)
+SHOWN = [*PRODUCT, *files_of("benchmarks", "examples")]
+ALL = [*SHOWN, *files_of("tests")]
+LIGHT = [
+    path
+    for path in PRODUCT
+    if path.name == "config.py" or path.relative_to(ROOT).parts[0] == "conf" or path == ROOT / "tasks" / "run.py"
+]
+"""What is read before a configuration is valid."""
+CONFIGS = [path for path in LIGHT if path.name != "run.py"]
+
+every_product_file = pytest.mark.parametrize("path", PRODUCT, ids=name_of)
+every_file = pytest.mark.parametrize("path", ALL, ids=name_of)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in PRODUCT} == set(PACKAGES)
+    assert ROOT / "backbone" / "config.py" in CONFIGS
+
+
+@pytest.mark.parametrize("path", files_of("backbone"), ids=name_of)
+def test_backbone_needs_torch_and_safetensors_alone(path: Path) -> None:
+    ours = roots(imports_of(path)) & {*PACKAGES, *OTHERS}
+    assert ours <= {"backbone"}
+    heavy = roots(imports_of(path)) & {*HEAVY, "hydra", "omegaconf", "rich"}
+    assert heavy <= {"torch", "safetensors"}
+
+
+@pytest.mark.parametrize("path", files_of("heads"), ids=name_of)
+def test_heads_see_of_the_backbone_its_features_and_blocks(path: Path) -> None:
+    allowed = {"backbone.features", "backbone.blocks", "backbone.config", "backbone.errors"}
+    imports = imports_of(path)
+    assert {name for name in imports if name.startswith("backbone")} <= allowed
+    assert not roots(imports) & {"tasks", "conf", *OTHERS, "hydra", "omegaconf", "rich"}
+    assert roots(imports) & HEAVY <= {"torch", "torchvision"}
+    assert {name for name in imports if name.startswith("torchvision")} <= {"torchvision.ops"}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == "backbone.config":
+            assert {alias.name for alias in node.names} == {"Padding"}
+
+
+@pytest.mark.parametrize("path", files_of("tasks"), ids=name_of)
+def test_tasks_do_not_know_their_configuration(path: Path) -> None:
+    allowed = {"conf"} if path == ROOT / "tasks" / "run.py" else set()
+    assert roots(imports_of(path)) & {"conf", *OTHERS} <= allowed
+
+
+@pytest.mark.parametrize("path", files_of("conf"), ids=name_of)
+def test_conf_does_not_run_anything(path: Path) -> None:
+    assert "tasks.run" not in imports_of(path)
+    assert not roots(imports_of(path)) & set(OTHERS)
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=name_of)
+def test_nothing_heavy_is_imported_before_the_configuration_is_valid(path: Path) -> None:
+    assert roots(loaded_by(module_of(path))) & HEAVY == set()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_every_config_class_has_slots_and_keywords_only(path: Path) -> None:
+    for node in [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]:
+        for decorator in node.decorator_list:
+            if "dataclass" in ast.unparse(decorator):
+                given = decorator.keywords if isinstance(decorator, ast.Call) else []
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in given}
+                assert options.get("slots") == "True", node.name
+                assert options.get("kw_only") == "True", node.name
+
+
+@every_product_file
+def test_no_module_is_a_drawer_for_anything(path: Path) -> None:
+    assert not FORBIDDEN_NAMES & set(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@every_product_file
+def test_no_device_is_taken_for_granted(path: Path) -> None:
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    assert not [c.lineno for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr == "cuda"]
+
+
+@every_file
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=name_of)
+def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
+    assert not roots(imports_of(path)) & {"_pickle", "dill", "cloudpickle", "joblib", "shelve"}
+    for node in ast.walk(tree_of(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        assert called not in {"eval", "exec", "builtins.eval", "builtins.exec"}, node.lineno
+        assert called not in {"pickle.load", "pickle.loads", "pickle.Unpickler"}, node.lineno
+        if called == "torch.load":
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert options.get("weights_only") == "True", node.lineno
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and node.module in {"torch", "pickle"}:
+            hidden = {"load", "loads", "Unpickler"} & {alias.name for alias in node.names}
+            assert not hidden, f"write {node.module}.load, so that it can be checked"
+
+
+@every_file
+def test_no_path_of_one_machine(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [f"{number}: {line}" for number, line in enumerate(lines, 1) if MACHINE_PATH.search(line)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a '/" + "home/me/x'", True),
+        ("/" + "tmp/x", True),
+        ("C:\\" + "Users\\me", True),
+        ("https://a.b/home/x", False),
+        ("a/b", False),
+    ],
+)
+def test_machine_paths_are_recognised(text: str, found: bool) -> None:
+    assert bool(MACHINE_PATH.search(text)) is found
+
+
+def test_imports_are_found_where_they_hide() -> None:
+    source = (
+        "if TYPE_CHECKING:\n    import a\nelse:\n    import b\n"
+        "try:\n    import c\nexcept ImportError:\n    import d\n"
+        "def f():\n    import e\nclass C:\n    import g\n"
+    )
+    body = ast.parse(source).body
+    names = {
+        when_run: {
+            alias.name
+            for node in statements(body, when_run=when_run)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        for when_run in (True, False)
+    }
+    assert names == {True: set("bcdg"), False: set("abcdeg")}

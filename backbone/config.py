@@ -5,6 +5,7 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -39,6 +40,8 @@ class Row(NamedTuple):
     repeats: int
     stride: int
 
+
+log = logging.getLogger(__name__)
 
 STEM_CHANNELS = 32
 TABLE_2 = {
@@ -166,7 +169,7 @@ class MobileNetV2Config:
             split=self.split,
         )
         if self.weights is not None:
-            load(self.weights, backbone)
+            log.info("%s", load(self.weights, backbone))
         return backbone
 
 

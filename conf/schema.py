@@ -12,7 +12,7 @@ from tasks.data.config import CocoConfig, ShapesConfig, VocConfig
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
     "head/ssdlite": SSDLiteConfig,
-    "data/shapes": ShapesConfig,
+    "data/shapes_schema": ShapesConfig,
     "data/coco": CocoConfig,
     "data/voc": VocConfig,
     "optim/sgd": OptimConfig,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from backbone.config import MIN_WIDTH
 from backbone.errors import InputError
 
 
@@ -20,6 +21,7 @@ class Mode(Enum):
 
     train = "train"
     evaluate = "evaluate"
+    profile = "profile"
 
 
 class Algorithm(Enum):
@@ -151,6 +153,41 @@ class EvaluationConfig:
             raise InputError(f"evaluation.drawn_score={self.drawn_score}: must be in [0, 1]")
 
 
+PAPER_TABLES = (3, 4, 5, 6, 7)
+MIN_PROFILED_SIZE = 32
+
+
+@dataclass(kw_only=True, slots=True)
+class ProfileConfig:
+    """What mode=profile measures. It reads no data: of the data's configuration, the image size alone."""
+
+    num_classes: int = 80
+    """Of the head."""
+    table: int | None = None
+    """Print this table of the MobileNetV2 paper beside what is measured here, instead of the configured model."""
+    passes: int = 15
+    """Timed for every latency; the median is what counts."""
+    sweep: bool = False
+    """Measure the backbone as a classifier at all `widths` and `sizes` too, and plot that."""
+    widths: list[float] = field(default_factory=lambda: [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+    sizes: list[int] = field(default_factory=lambda: [96, 128, 160, 192, 224])
+    """Sides of the image in pixels."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_classes", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"profile.{name}={getattr(self, name)}: must be at least 1")
+        if self.table is not None and self.table not in PAPER_TABLES:
+            allowed = ", ".join(str(number) for number in PAPER_TABLES)
+            raise InputError(f"profile.table={self.table}: must be one of {allowed}, the MobileNetV2 paper's, or null")
+        if not self.widths or not all(width >= MIN_WIDTH for width in self.widths):
+            raise InputError(f"profile.widths={list(self.widths)}: must be one or more, each at least {MIN_WIDTH}")
+        if not self.sizes or not all(size >= MIN_PROFILED_SIZE for size in self.sizes):
+            raise InputError(
+                f"profile.sizes={list(self.sizes)}: must be one or more, each at least {MIN_PROFILED_SIZE}"
+            )
+
+
 @dataclass(kw_only=True, slots=True)
 class Command:
     """The words that a run was started with, and what they came to."""
@@ -182,6 +219,7 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: Any = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -195,5 +233,10 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
                 "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
             )
-        if self.mode is Mode.train and self.predictions is not None:
+        if self.mode is Mode.profile and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "
+                "leave it out, and give the backbone.*, head.* and data.image_size of that run"
+            )
+        if self.mode is not Mode.evaluate and self.predictions is not None:
             raise InputError(f"predictions={self.predictions}: needs mode=evaluate")

@@ -53,7 +53,7 @@ def _offer(wrong: str, names: Iterable[str], prefix: str = "") -> str:
 
 def _no_option(error: MissingConfigException) -> str:
     group, _, wrong = (error.missing_cfg_file or "").rpartition("/")
-    options = list(error.options or [])
+    options = [option for option in error.options or [] if not option.endswith("_schema")]
     offer = _offer(wrong, options)
     return f"{group}={wrong}: there is no such option{offer or '.'} Allowed: {', '.join(options)}"
 

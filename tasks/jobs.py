@@ -36,6 +36,12 @@ def run(config: RunConfig, command: Command) -> bool:
         from tasks.machine import tune
 
         tune()
+        if config.mode is Mode.profile:
+            from tasks.profile.report import profile
+
+            profile(config, folder, lines)
+            return False
+
         if config.mode is Mode.evaluate:
             from tasks.evaluate import evaluate_checkpoint
 
@@ -48,5 +54,5 @@ def run(config: RunConfig, command: Command) -> bool:
 
 
 def plug(part: Any) -> Any:
-    """A typed configuration as it is; a node with `_target_`, somebody else's, is called."""
-    return instantiate(part) if isinstance(part, dict) and "_target_" in part else part
+    """A typed configuration as it is; a node with `_target_`, somebody else's, is called with plain values."""
+    return instantiate({"_convert_": "all", **part}) if isinstance(part, dict) and "_target_" in part else part

@@ -47,6 +47,11 @@ def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]
     _write(folder / "metrics.json", json.dumps(metrics, indent=2))
 
 
+def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:
+    """`profile.json`: what mode=profile found."""
+    _write(folder / "profile.json", json.dumps(profile, indent=2))
+
+
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """`config.yaml`: the whole configuration, resolved."""
     from omegaconf import OmegaConf

@@ -85,13 +85,18 @@ class ShapesConfig(DataConfig):
 
     root: str | None = None
     """Folder for the scenes; None: the user's cache folder."""
-    train_scenes: int = 1500
-    val_scenes: int = 250
-    scene_size: int = 256
+    train_scenes: int = 1200
+    val_scenes: int = 200
+    scene_size: int = 160
     """Side of the scenes in pixels, before they are resized to `image_size`."""
     seed: int = 0
     """Other scenes with another seed."""
-    image_size: int = 192
+    image_size: int = 128
+    epochs: int = 10
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(photometric=False, zoom_out=0.0, crop=0.0, flip=0.5)
+    )
+    """The scenes vary enough by themselves."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)

@@ -35,7 +35,7 @@ def test_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no safetensors file, or damaged"):
         read_header(str(path))
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="is not the model.safetensors of a run; weights of other origin go to"):
+    with pytest.raises(InputError, match=r"is not the model.safetensors of a run; weights of other origin go to"):
         read_header(str(path))
 
 
@@ -44,11 +44,11 @@ def test_cut_short(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "model.safetensors"
     save_model(path, nn.Linear(3, 2), HEADER)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match="damaged|cut short"):
+    with pytest.raises(InputError, match=r"damaged|cut short"):
         read_header(str(path))
 
 
 def test_another_model(tmp_path: Path) -> None:
     save_model(tmp_path / "model.safetensors", nn.Linear(3, 2), HEADER)
-    with pytest.raises(InputError, match="holds another model: 1 tensors do not fit, the first is weight"):
+    with pytest.raises(InputError, match=r"holds another model: 1 tensors do not fit, the first is weight"):
         load_into(str(tmp_path / "model.safetensors"), nn.Linear(4, 2))

@@ -41,7 +41,6 @@ def _cross() -> NDArray[np.float64]:
 OUTLINES: dict[str, tuple[NDArray[np.float64], ...]] = {
     "circle": (_circle(1.0),),
     "cross": (_cross(),),
-    "ring": (_circle(1.0), _circle(0.55)),
     "square": (_polygon(4),),
     "star": (_star(),),
     "triangle": (_polygon(3),),

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.floating[Any]]
 
-SCALES = (0.2, 0.5)
+SCALES = (0.3, 0.7)
 """Longer side of an object's box, as a fraction of the scene's side."""
-MAX_OBJECTS = 5
-MIN_VISIBLE = 0.6
+MAX_OBJECTS = 3
+MIN_VISIBLE = 0.7
 """Share of an object that others and the border must leave visible; objects go where that holds, or nowhere."""
 EMPTY_SHARE = 0.05
-MIN_CONTRAST = 75.0
+MIN_CONTRAST = 110.0
 """Distance in RGB between an object and the background around it."""
 
-PATTERNED_SHARE = 0.4
+PATTERNED_SHARE = 0.2
 OUTLINED_SHARE = 0.3
 STRETCH = 1.25
 """Largest ratio by which a shape is drawn longer or wider."""

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.floating[Any]]
 
-SCALES = (0.3, 0.7)
+SCALES = (0.35, 0.7)
 """Longer side of an object's box, as a fraction of the scene's side."""
 MAX_OBJECTS = 3
-MIN_VISIBLE = 0.7
+MIN_VISIBLE = 0.8
 """Share of an object that others and the border must leave visible; objects go where that holds, or nowhere."""
 EMPTY_SHARE = 0.05
-MIN_CONTRAST = 110.0
+MIN_CONTRAST = 130.0
 """Distance in RGB between an object and the background around it."""
 
 PATTERNED_SHARE = 0.2

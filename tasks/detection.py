@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 COVERAGE_SAMPLE = 5000
 """Objects that are looked at to tell what the default boxes cover."""
 POORLY_COVERED = 0.5
+WORST = 4
+"""Classes that are named when default boxes hardly meet them."""
 
 
 class DetectionEvaluator:
@@ -109,15 +111,20 @@ def report_coverage(data: DetectionData, labels: LabelMap, head: SSDLite) -> Non
     covered = best_overlap(boxes[some], to_xyxy(head.default_boxes_cxcywh)) >= matched_iou
     share = 100 * covered.float().mean().item()
     log.info("default boxes: %.0f %% of the objects meet one at IoU %g or more", share, matched_iou)
+    sides = (boxes[some][:, 2:] - boxes[some][:, :2]).prod(dim=1).sqrt()
+    poor = []
     for index, name in enumerate(labels.names):
         of_class = classes[some] == index
         share = covered[of_class].float().mean().item()
         if share < POORLY_COVERED:
-            side = (boxes[some][of_class][:, 2:] - boxes[some][of_class][:, :2]).prod(dim=1).sqrt().median()
-            log.warning(
-                "default boxes: only %.0f %% of %s; its median side is %.2f of the image: set head.min_scale near it",
-                100 * share, name, side,
-            )  # fmt: skip
+            poor.append(
+                (share, f"{name} {100 * share:.0f} % (median side {sides[of_class].median():.2f} of the image)")
+            )
+    if poor:
+        log.warning(
+            "default boxes: few objects of %d classes meet one: %s%s; set head.min_scale nearer to their size",
+            len(poor), ", ".join(text for _, text in sorted(poor)[:WORST]), " .." if len(poor) > WORST else "",
+        )  # fmt: skip
 
 
 def best_overlap(boxes_xyxy: Tensor, default_boxes_xyxy: Tensor) -> Tensor:

@@ -6,7 +6,12 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
@@ -30,6 +35,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
     if isinstance(cause, AttributeError) and "object has no attribute" in str(cause):
         name = str(cause).rpartition("attribute ")[2].strip("'")
         return f"{_given(name, overrides)}: there is no such key; nothing can be added to a typed configuration"
+    if isinstance(error, InstantiationException):
+        return " ".join(str(error).splitlines())
     if isinstance(error, OverrideParseException):
         return f"{error.override}: is no override; write key=value, or group=option"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.floating[Any]]
 
-SCALES = (0.35, 0.7)
+SCALES = (0.4, 0.8)
 """Longer side of an object's box, as a fraction of the scene's side."""
 MAX_OBJECTS = 3
 MIN_VISIBLE = 0.8
@@ -37,7 +37,7 @@ EMPTY_SHARE = 0.05
 MIN_CONTRAST = 130.0
 """Distance in RGB between an object and the background around it."""
 
-PATTERNED_SHARE = 0.2
+PATTERNED_SHARE = 0.1
 OUTLINED_SHARE = 0.3
 STRETCH = 1.25
 """Largest ratio by which a shape is drawn longer or wider."""

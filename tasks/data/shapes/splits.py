@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 """Of the generator: raised with every change of what it draws, so that nobody trains on scenes of an older one."""
 SPLITS = ("train", "val")
 RECORD = "shapes.json"

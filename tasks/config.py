@@ -137,16 +137,12 @@ class EvaluationConfig:
     """How figures are computed and shown."""
 
     backend: Backend = Backend.faster_coco_eval
-    batch_size: int | None = None
-    """Images in a batch of evaluation; null: as in training."""
     drawn_images: int = 12
     """On the contact sheet."""
     drawn_score: float = 0.3
     """Detections below it are not drawn."""
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"evaluation.batch_size={self.batch_size}: must be at least 1")
         if self.drawn_images < 0:
             raise InputError(f"evaluation.drawn_images={self.drawn_images}: must not be negative")
         if not 0 <= self.drawn_score <= 1:

@@ -21,7 +21,7 @@ from tasks.evaluation.table import print_scores
 from tasks.lightning_task import VisionTask
 
 if TYPE_CHECKING:
-    from tasks.config import RunConfig
+    from tasks.config import Command, RunConfig
     from tasks.data.splits import DataSplits
     from tasks.run_log import RunLog
 
@@ -54,7 +54,7 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
             print_scores(evaluator.scores(), Console(), title=name)
 
 
-def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog) -> None:
+def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
     """Evaluate the weights of `config.checkpoint`, whose own configuration `config` is already made of."""
     path = str(config.checkpoint)
     header = read_header(path)
@@ -71,7 +71,7 @@ def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog) -> None:
     task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1)
     run_folder.make(folder)
     lines.attach(folder)
-    run_folder.write_config(folder, header.config)
+    run_folder.write_config(folder, command.written)
     evaluate_splits(config, folder, task, splits)
     log.info("everything is in %s", folder)
 

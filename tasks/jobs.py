@@ -45,7 +45,7 @@ def run(config: RunConfig, command: Command) -> bool:
         if config.mode is Mode.evaluate:
             from tasks.evaluate import evaluate_checkpoint
 
-            evaluate_checkpoint(config, folder, lines)
+            evaluate_checkpoint(config, folder, lines, command)
             return False
 
         from tasks.train import train

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backbone.config import Padding
-from backbone.weights.sources import BLOCKS, HALF, Weights, without_background
+from backbone.weights.sources import BLOCKS, Weights, trained_in_tensorflow, without_background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +26,8 @@ def recognises(names: Mapping[str, Tensor]) -> bool:
 
 
 def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
-    return Weights(
-        source=source,
-        origin=ORIGIN,
-        tensors=without_background({rename(name): tensor for name, tensor in tensors.items()}),
-        padding=Padding.tf_same,
-        bn_eps=1e-3,
-        input_mean=HALF,
-        input_std=HALF,
+    return trained_in_tensorflow(
+        source, ORIGIN, without_background({rename(name): tensor for name, tensor in tensors.items()})
     )
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backbone.config import Padding
 from backbone.errors import InputError
-from backbone.weights.sources import BLOCKS, HALF, Weights
+from backbone.weights.sources import BLOCKS, Weights, trained_in_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,15 +85,7 @@ def recognises(names: Mapping[str, Tensor]) -> bool:
 
 def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
     renamed = {rename(name): tensor for name, tensor in tensors.items()}
-    return Weights(
-        source=source,
-        origin=ORIGIN,
-        tensors={name: to_torch(name, tensor) for name, tensor in renamed.items()},
-        padding=Padding.tf_same,
-        bn_eps=1e-3,
-        input_mean=HALF,
-        input_std=HALF,
-    )
+    return trained_in_tensorflow(source, ORIGIN, {name: to_torch(name, tensor) for name, tensor in renamed.items()})
 
 
 def rename(name: str) -> str:

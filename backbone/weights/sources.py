@@ -66,6 +66,32 @@ class Weights:
         return ""
 
 
+def trained_in_pytorch(source: str, origin: str, tensors: dict[str, Tensor]) -> Weights:
+    """Weights of an implementation that trains as PyTorch's reference does."""
+    return Weights(
+        source=source,
+        origin=origin,
+        tensors=tensors,
+        padding=Padding.symmetric,
+        bn_eps=1e-5,
+        input_mean=IMAGENET_MEAN,
+        input_std=IMAGENET_STD,
+    )
+
+
+def trained_in_tensorflow(source: str, origin: str, tensors: dict[str, Tensor]) -> Weights:
+    """Weights of an implementation that trains as TensorFlow's reference does."""
+    return Weights(
+        source=source,
+        origin=origin,
+        tensors=tensors,
+        padding=Padding.tf_same,
+        bn_eps=1e-3,
+        input_mean=HALF,
+        input_std=HALF,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
     """What became of the weights. `fresh` names kept their initial values; `unused` ones had no place."""

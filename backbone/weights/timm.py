@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backbone.config import Padding
-from backbone.weights.sources import IMAGENET_MEAN, IMAGENET_STD, Weights
+from backbone.weights.sources import Weights, trained_in_pytorch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,15 +35,7 @@ def recognises(names: Mapping[str, Tensor]) -> bool:
 
 
 def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
-    return Weights(
-        source=source,
-        origin=ORIGIN,
-        tensors={rename(name): tensor for name, tensor in tensors.items()},
-        padding=Padding.symmetric,
-        bn_eps=1e-5,
-        input_mean=IMAGENET_MEAN,
-        input_std=IMAGENET_STD,
-    )
+    return trained_in_pytorch(source, ORIGIN, {rename(name): tensor for name, tensor in tensors.items()})
 
 
 def rename(name: str) -> str:

@@ -42,7 +42,9 @@ def test_refuses(values: dict[str, Any], message: str) -> None:
 
 
 def test_limits_are_allowed() -> None:
-    SSDLiteConfig(matched_iou=1, max_scale=1, score_threshold=0, detections=1, extra_channels=[16], taps=["last"])
+    limits = {"matched_iou": 1, "max_scale": 1, "score_threshold": 0, "detections": 1, "extra_channels": [16]}
+    config = SSDLiteConfig(**limits, taps=["last"])
+    assert {name: getattr(config, name) for name in limits} == limits
 
 
 def test_no_extra_layers_is_allowed() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from backbone.features import Features
 
 Outputs = TypeVar("Outputs")
@@ -35,3 +37,11 @@ class Head(nn.Module, Generic[Outputs, Taught, Answer]):
     @abstractmethod
     def predict(self, outputs: Outputs, sizes: Tensor) -> list[Answer]:
         """An answer for each image, in the pixels of the original images of `sizes` (N, 2): height, width."""
+
+    def foreign(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What somebody else's weights hold for this head, under the names of its `state_dict`; empty: nothing.
+
+        Args:
+            tensors: of `backbone.weights.Weights`, which keeps the names of what is no backbone's.
+        """
+        return {}

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+VOID = 255
+"""In a mask: a pixel that is of no class, neither taught nor scored."""
+
 
 class _OnDevice:
     """Moves every tensor of a dataclass; what is no tensor stays."""
@@ -48,6 +51,21 @@ class Targets(Protocol):
 
 
 @dataclass(slots=True)
+class ClassificationTargets(_OnDevice):
+    """One class for every image, or two where images were mixed.
+
+    Attributes:
+        labels: (N,) int64, 0 .. K-1.
+        mixed_labels: (N,) int64, of the images that were mixed in; None: none were.
+        share: () float32, how much of every image is of its own label; None: all of it.
+    """
+
+    labels: Tensor
+    mixed_labels: Tensor | None = None
+    share: Tensor | None = None
+
+
+@dataclass(slots=True)
 class DetectionTargets(_OnDevice):
     """Objects of a batch, padded to the image that has most.
 
@@ -60,6 +78,39 @@ class DetectionTargets(_OnDevice):
     boxes_xyxy_rel: Tensor
     labels: Tensor
     crowd: Tensor
+
+
+@dataclass(slots=True)
+class SegmentationTargets(_OnDevice):
+    """The class of every pixel of a batch.
+
+    Attributes:
+        masks: (N, H, W) uint8, 0 .. K-1, of the images as the model sees them; 255 is void.
+    """
+
+    masks: Tensor
+
+
+@dataclass(slots=True)
+class Classification(_OnDevice):
+    """What one image shows.
+
+    Attributes:
+        scores: (K,) float32, probabilities; NaN where the model gave no number.
+    """
+
+    scores: Tensor
+
+
+@dataclass(slots=True)
+class LabelMask(_OnDevice):
+    """What every pixel of one image shows.
+
+    Attributes:
+        mask: (H, W) uint8, 0 .. K-1, in pixels of the original image.
+    """
+
+    mask: Tensor
 
 
 @dataclass(slots=True)

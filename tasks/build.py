@@ -12,38 +12,55 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from backbone.errors import InputError
-from tasks.config import LoggerConfig, RunConfig
+from tasks.classification import ClassificationEvaluator
+from tasks.config import LoggerConfig, Mode, RunConfig, Task
+from tasks.data.config import DataConfig
+from tasks.data.datamodule import DataModule
 from tasks.detection import DetectionEvaluator
 from tasks.model import VisionModel
+from tasks.segmentation import SegmentationEvaluator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DataSplits, DetectionData
+    from tasks.data.splits import DataSplits
     from tasks.lightning_task import Evaluator
 
 log = logging.getLogger(__name__)
 
+EVALUATORS: dict[Task, Callable[..., Evaluator]] = {
+    Task.classification: ClassificationEvaluator,
+    Task.detection: DetectionEvaluator,
+    Task.segmentation: SegmentationEvaluator,
+}
+
 
 def build_splits(config: RunConfig) -> DataSplits:
-    """The data, checked."""
-    splits: DataSplits = config.data.build(config.task.value)
+    """The data, checked. To evaluate, a training split is not needed."""
+    how = {"need_train": False} if config.mode is Mode.evaluate and isinstance(config.data, DataConfig) else {}
+    splits: DataSplits = config.data.build(config.task.value, **how)
     return splits
 
 
 def build_model(config: RunConfig, labels: LabelMap) -> VisionModel:
     """The backbone, with its weights, and the head on it."""
-    head = config.head.build(config.backbone.specs, num_classes=labels.num_classes, image_size=config.data.image_size)
+    image_size = config.transform.image_size
+    head = config.head.build(config.backbone.specs, num_classes=labels.num_classes, image_size=image_size)
     backbone = config.backbone.build(head.taps)
     model = VisionModel(backbone, {config.task.value: head})
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
 
-def build_evaluators(config: RunConfig, data: DetectionData, labels: LabelMap) -> dict[str, Evaluator]:
-    """A measure for every head."""
-    return {config.task.value: DetectionEvaluator(data, labels, config.evaluation)}
+def build_data(config: RunConfig, splits: DataSplits) -> DataModule:
+    """The loaders of the splits."""
+    return DataModule(splits, config.data, config.transform, {config.task.value: config.task.value}, config.seed)
+
+
+def build_evaluators(config: RunConfig, data: Any, labels: LabelMap) -> dict[str, Evaluator]:
+    """A measure for every head, of a split that has what the task asks of it."""
+    return {config.task.value: EVALUATORS[config.task](config.task.value, data, labels, config.evaluation)}
 
 
 def build_trainer(config: RunConfig, folder: Path, *, callbacks: Sequence[Any] = (), **how: Any) -> L.Trainer:

@@ -31,6 +31,28 @@ class Header:
     provenance: dict[str, Any]
 
 
+def is_foreign(source: str) -> bool:
+    """Whether a checkpoint is not of a run of ours: public weights by name, or a file that does not say it is one."""
+    if ":" in source:
+        from backbone.weights.cache import is_name  # brings torch along
+
+        if is_name(source):
+            return True
+    path = Path(source)
+    if not path.is_file() or path.suffix != ".safetensors":
+        return path.is_file()
+    with path.open("rb") as content:
+        start = content.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 0 < length <= MAX_HEADER:
+            return False
+        try:
+            metadata = json.loads(content.read(length)).get("__metadata__", {})
+        except (ValueError, AttributeError):
+            return False
+    return "format" not in metadata or not str(metadata["format"]).startswith("trident")
+
+
 def read_header(path: str) -> Header:
     """The header alone, without torch.
 
@@ -53,9 +75,7 @@ def read_header(path: str) -> Header:
     if file.stat().st_size != 8 + length + end:
         raise InputError(f"checkpoint={path}: is cut short; copy it again")
     if metadata.get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint={path}: is not the model.safetensors of a run; weights of other origin go to backbone.weights"
-        )
+        raise InputError(f"checkpoint={path}: has format {metadata.get('format')}; this version reads {FORMAT}")
     return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
 
 

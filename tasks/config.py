@@ -13,7 +13,9 @@ from backbone.errors import InputError
 class Task(Enum):
     """Which kind of head."""
 
+    classification = "classification"
     detection = "detection"
+    segmentation = "segmentation"
 
 
 class Mode(Enum):
@@ -141,6 +143,8 @@ class EvaluationConfig:
     """On the contact sheet."""
     drawn_score: float = 0.3
     """Detections below it are not drawn."""
+    multi_scale: bool = False
+    """Segmentation only: average the probabilities over scales of 0.5 to 1.75, each mirrored too."""
 
     def __post_init__(self) -> None:
         if self.drawn_images < 0:
@@ -197,7 +201,10 @@ class Command:
 
 @dataclass(kw_only=True, slots=True)
 class RunConfig:
-    """One run. `backbone`, `head`, `data` and `logger` may be anything with the same interface (see the README)."""
+    """One run.
+
+    `backbone`, `head`, `transform`, `data` and `logger` may be anything with the same interface (see the README).
+    """
 
     task: Task = Task.detection
     mode: Mode = Mode.train
@@ -210,6 +217,7 @@ class RunConfig:
     """A results file in COCO's format, to score against `data.annotations`."""
     backbone: Any = None
     head: Any = None
+    transform: Any = None
     data: Any = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -232,7 +240,9 @@ class RunConfig:
         if self.mode is Mode.profile and self.checkpoint is not None:
             raise InputError(
                 f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "
-                "leave it out, and give the backbone.*, head.* and data.image_size of that run"
+                "leave it out, and give the backbone.*, head.* and transform.image_size of that run"
             )
+        if self.evaluation.multi_scale and self.task is not Task.segmentation:
+            raise InputError(f"evaluation.multi_scale=true: is for task=segmentation, not task={self.task.value}")
         if self.mode is not Mode.evaluate and self.predictions is not None:
             raise InputError(f"predictions={self.predictions}: needs mode=evaluate")

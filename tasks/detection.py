@@ -11,13 +11,18 @@ import torch
 
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.matcher import area, intersection
+from tasks.data.transforms import MIN_SIDE_PX
 from tasks.evaluation.coco_map import CocoMap, CocoScores
+from tasks.evaluation.table import print_scores
+from tasks.report.choice import spread
 from tasks.report.contact_sheet import Pair, contact_sheet
 from tasks.report.draw import Boxes
+from tasks.report.pairs import box_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
     from torch import Tensor
 
     from heads.ssdlite.head import SSDLite
@@ -39,13 +44,15 @@ class DetectionEvaluator:
     """COCO's measure of one split.
 
     Args:
+        name: of the head.
         data: the split.
         labels: of the model; class indices mean these.
     """
 
     main_figure = "map"
 
-    def __init__(self, data: DetectionData, labels: LabelMap, config: EvaluationConfig) -> None:
+    def __init__(self, name: str, data: DetectionData, labels: LabelMap, config: EvaluationConfig) -> None:
+        self.name = name
         self.data = data
         self.labels = labels
         self.config = config
@@ -72,29 +79,40 @@ class DetectionEvaluator:
         scores = self.scores()
         return scores.figures() | {f"map/{name}": value for name, value in scores.per_class().items()}
 
-    def write(self, path: Path) -> None:
-        """Everything found, in COCO's results format."""
-        path.write_text(json.dumps(self.measure.results()), encoding="utf-8")
+    def show(self, console: Console, title: str) -> None:
+        print_scores(self.scores(), console, title=title)
 
-    def draw(self, path: Path, title: str) -> None:
-        """A contact sheet of images spread over the split: what there is beside what was found."""
-        count = min(self.config.drawn_images, len(self.data))
-        positions = np.unique(np.linspace(0, len(self.data) - 1, count).round().astype(int)).tolist()
-        pairs = [self._pair(position) for position in positions]
+    def write(self, folder: Path, suffix: str) -> None:
+        """`predictions.json`, in COCO's results format, and a contact sheet of images spread over the split."""
+        results = json.dumps(self.measure.results())
+        (folder / f"predictions{suffix}.json").write_text(results, encoding="utf-8")
+        pairs = [self._pair(position) for position in spread(len(self.data), self.config.drawn_images)]
         if pairs:
-            contact_sheet(pairs, path, self.labels.names, self.config.drawn_score, title)
+            path = folder / f"contact_sheet{suffix}.png"
+            note = f"predictions with a score of at least {self.config.drawn_score:g}"
+            contact_sheet(pairs, path, title=folder.name, note=note)
 
     def _pair(self, position: int) -> Pair:
         sample = self.data[position]
-        assert sample.boxes_xyxy_px is not None
-        assert sample.labels is not None
-        found = self._found[sample.image_id]
-        return Pair(
-            image=sample.image,
-            truth=Boxes(sample.boxes_xyxy_px, sample.labels, crowd=sample.crowd),
-            prediction=Boxes.of(found),
+        return box_pair(
+            sample.image,
+            Boxes(sample.boxes_xyxy_px, sample.labels, crowd=sample.crowd),
+            Boxes.of(self._found[sample.image_id]),
+            names=self.labels.names,
+            score_threshold=self.config.drawn_score,
             caption=self.data.path(position).name,
         )
+
+
+def report_small(data: DetectionData, image_size: int) -> None:
+    """Say how many objects have a side of less than a pixel at `image_size`."""
+    boxes = np.concatenate([boxes for boxes, _ in data.boxes()])
+    small = ((boxes[:, 2:] - boxes[:, :2]) * image_size < MIN_SIDE_PX).any(axis=1)
+    if small.any():
+        log.warning(
+            "%d of %d training objects are narrower than %g pixel at transform.image_size=%d and are not taught",
+            small.sum(), len(boxes), MIN_SIDE_PX, image_size,
+        )  # fmt: skip
 
 
 def report_coverage(data: DetectionData, labels: LabelMap, head: SSDLite) -> None:

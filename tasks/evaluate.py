@@ -10,27 +10,28 @@ from rich.console import Console
 
 from backbone.errors import InputError
 from tasks import run_folder
-from tasks.build import build_evaluators, build_model, build_splits, build_trainer
-from tasks.checkpoint import load_into, read_header
-from tasks.data.datamodule import DataModule, clean_error
+from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer
+from tasks.checkpoint import is_foreign, load_into, read_header
+from tasks.data.datamodule import clean_error
 from tasks.data.labels import LabelMap
-from tasks.detection import DetectionEvaluator
 from tasks.evaluation.coco_map import evaluate_results
 from tasks.evaluation.results_file import load_annotations, load_results
 from tasks.evaluation.table import print_scores
+from tasks.foreign import load_foreign
 from tasks.lightning_task import VisionTask
 
 if TYPE_CHECKING:
     from tasks.config import Command, RunConfig
     from tasks.data.splits import DataSplits
+    from tasks.model import VisionModel
     from tasks.run_log import RunLog
 
 log = logging.getLogger(__name__)
 
 
 def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: DataSplits) -> None:
-    """Evaluate on `val`, and on `test` if there is one, and write figures, predictions and a contact sheet of each."""
-    data = DataModule(splits, config.data, config.seed)
+    """Evaluate on `val`, and on `test` if there is one, and write figures and answers of each."""
+    data = build_data(config, splits)
     metrics: dict[str, dict[str, float | None]] = {}
     for name, split, loader in (
         ("val", splits.val, data.val_dataloader()),
@@ -45,35 +46,41 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
         except InputError as error:
             raise clean_error(error) from error
         for evaluator in task.evaluators.values():
-            assert isinstance(evaluator, DetectionEvaluator)
             metrics[name] = evaluator.figures()
             run_folder.write_metrics(folder, metrics)
-            suffix = "" if name == "val" else f"_{name}"
-            evaluator.write(folder / f"predictions{suffix}.json")
-            evaluator.draw(folder / f"contact_sheet{suffix}.png", f"{folder.name}, {name}")
-            print_scores(evaluator.scores(), Console(), title=name)
+            evaluator.write(folder, "" if name == "val" else f"_{name}")
+            evaluator.show(Console(), name)
 
 
 def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
-    """Evaluate the weights of `config.checkpoint`, whose own configuration `config` is already made of."""
-    path = str(config.checkpoint)
-    header = read_header(path)
+    """Evaluate the weights of `config.checkpoint`: of a run, of whose own configuration `config` is already made, or
+    public ones."""
     splits = build_splits(config)
-    labels = LabelMap.from_plain(header.labels[config.task.value])
-    if labels.names != splits.labels.names:
-        extra = [name for name in splits.labels.names if name not in labels.names]
-        raise InputError(
-            f"checkpoint={path}: knows {labels.num_classes} classes ({', '.join(labels.names[:5])} ..), the data has "
-            f"{splits.labels.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
-        )
-    model = build_model(config, labels)
-    load_into(path, model)
-    task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1)
+    if is_foreign(str(config.checkpoint)):
+        model = load_foreign(config, splits.labels, command.overrides)
+    else:
+        model = _load_own(config, splits.labels)
+    task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1, multi_scale=config.evaluation.multi_scale)
     run_folder.make(folder)
     lines.attach(folder)
     run_folder.write_config(folder, command.written)
     evaluate_splits(config, folder, task, splits)
     log.info("everything is in %s", folder)
+
+
+def _load_own(config: RunConfig, wanted: LabelMap) -> VisionModel:
+    path = str(config.checkpoint)
+    header = read_header(path)
+    labels = LabelMap.from_plain(header.labels[config.task.value])
+    if labels.names != wanted.names:
+        extra = [name for name in wanted.names if name not in labels.names]
+        raise InputError(
+            f"checkpoint={path}: knows {labels.num_classes} classes ({', '.join(labels.names[:5])} ..), the data has "
+            f"{wanted.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
+        )
+    model = build_model(config, labels)
+    load_into(path, model)
+    return model
 
 
 def score_predictions(config: RunConfig, folder: Path) -> None:

@@ -24,7 +24,7 @@ def run(config: RunConfig, command: Command) -> bool:
     """
     with RunLog() as lines:
         log.debug("command: %s", " ".join(command.overrides))
-        for part in ("backbone", "head", "data", "logger"):
+        for part in ("backbone", "head", "transform", "data", "logger"):
             setattr(config, part, plug(getattr(config, part)))
         folder = run_folder.choose(config.run_dir, config.task.value)
         if config.mode is Mode.evaluate and config.predictions is not None:

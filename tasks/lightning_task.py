@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import lightning as L
 import torch
 
+from tasks.evaluation.multi_scale import predict_multi_scale
 from tasks.optim import build_optimizer, build_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from rich.console import Console
     from torch import Tensor
 
     from heads.structures import Batch
     from tasks.config import OptimConfig
+    from tasks.mixing import Mixing
     from tasks.model import VisionModel
 
 
@@ -32,7 +36,17 @@ class Evaluator(Protocol):
 
     def update(self, batch: Batch, answers: list[Any]) -> None: ...
 
-    def figures(self) -> dict[str, float | None]: ...
+    def figures(self) -> dict[str, float | None]:
+        """By name; `name/class` is of one class."""
+        ...
+
+    def show(self, console: Console, title: str) -> None:
+        """Print the figures as a table."""
+        ...
+
+    def write(self, folder: Path, suffix: str) -> None:
+        """Everything answered, and pictures of some of it, into files whose names end on `suffix`."""
+        ...
 
 
 class VisionTask(L.LightningModule):
@@ -42,6 +56,8 @@ class VisionTask(L.LightningModule):
         evaluators: by the head's name; for the split that is evaluated while training.
         steps: of the whole training, for the schedule.
         steps_per_epoch: of one pass over the training set.
+        mixing: blends the images of a training batch; None: they stay.
+        multi_scale: evaluate segmentation at several scales.
     """
 
     def __init__(
@@ -52,6 +68,8 @@ class VisionTask(L.LightningModule):
         *,
         steps: int,
         steps_per_epoch: int,
+        mixing: Mixing | None = None,
+        multi_scale: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -59,8 +77,12 @@ class VisionTask(L.LightningModule):
         self.optim = optim
         self.steps = steps
         self.steps_per_epoch = steps_per_epoch
+        self.mixing = mixing
+        self.multi_scale = multi_scale
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.mixing is not None:
+            batch = self.mixing(batch, self.global_step)
         outputs = self.model(batch.images)
         losses = {
             f"{name}/{part}": value
@@ -73,10 +95,17 @@ class VisionTask(L.LightningModule):
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        outputs = self.model(batch.images)
-        for name, head in self.model.heads.items():
-            answers = head.predict(outputs[name], batch.sizes)  # type: ignore[operator]
+        for name, answers in self._answers(batch).items():
             self.evaluators[name].update(batch, answers)
+
+    def _answers(self, batch: Batch) -> dict[str, list[Any]]:
+        if self.multi_scale:
+            return {name: predict_multi_scale(self.model, name, batch.images, batch.sizes) for name in self.model.heads}
+        outputs = self.model(batch.images)
+        return {
+            name: head.predict(outputs[name], batch.sizes)  # type: ignore[operator]
+            for name, head in self.model.heads.items()
+        }
 
     def on_validation_epoch_start(self) -> None:
         for evaluator in self.evaluators.values():

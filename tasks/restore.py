@@ -9,12 +9,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from backbone.errors import InputError
-from tasks.checkpoint import read_header
+from tasks.checkpoint import is_foreign, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SECTIONS = ("backbone", "head", "data", "evaluation")
+SECTIONS = ("backbone", "head", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
 """Of these the option itself cannot be changed: the weights are of that kind."""
@@ -27,6 +27,8 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         InputError: the command names another task, backbone or head than the checkpoint holds.
     """
     path = str(composed.checkpoint)
+    if is_foreign(path):
+        return composed
     header = read_header(path)
     said = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(overrides))}
     for group in ("task", *FIXED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
 import torch
@@ -14,12 +14,13 @@ from backbone.errors import InputError
 from backbone.mobilenet_v2 import MobileNetV2
 from heads.ssdlite.head import SSDLite
 from tasks import run_folder
-from tasks.build import build_evaluators, build_loggers, build_model, build_splits, build_trainer
+from tasks.build import build_data, build_evaluators, build_loggers, build_model, build_splits, build_trainer
 from tasks.callbacks import EvaluationLines, FiniteLoss, GentleStop
 from tasks.checkpoint import Header, save_model
-from tasks.config import Command, LoggerConfig, RunConfig
-from tasks.data.datamodule import DataModule, clean_error
-from tasks.detection import report_coverage
+from tasks.config import Command, LoggerConfig, RunConfig, Task
+from tasks.data.datamodule import clean_error
+from tasks.data.transform_config import TransformConfig
+from tasks.detection import report_coverage, report_small
 from tasks.ema import MovingAverage
 from tasks.evaluate import evaluate_splits
 from tasks.lightning_task import VisionTask
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tasks.data.splits import DataSplits
+    from tasks.data.splits import DataSplits, DetectionData
     from tasks.model import VisionModel
     from tasks.run_log import RunLog
 
@@ -37,7 +38,13 @@ log = logging.getLogger(__name__)
 
 EVALUATIONS = 10
 """In a training, unless `trainer.validate_every` says otherwise."""
-GROUPS = ("task", "backbone", "head", "data")
+REAL_DATA = {
+    Task.classification: "for your own pictures say data=folder data.root=FOLDER",
+    Task.detection: "for COCO say data=coco data.root=FOLDER",
+    Task.segmentation: "for PASCAL VOC say data=voc data.root=FOLDER",
+}
+"""What to say for real data."""
+GROUPS = ("task", "backbone", "head", "transform", "data")
 """Configuration groups whose option a checkpoint remembers."""
 
 
@@ -57,9 +64,11 @@ def train(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> b
     run_folder.write_config(folder, header.config)
     for head in model.heads.values():
         if isinstance(head, SSDLite):
-            report_coverage(splits.train, splits.labels, head)
+            boxes = cast("DetectionData", splits.train)
+            report_coverage(boxes, splits.labels, head)
+            report_small(boxes, config.transform.image_size)
 
-    data = DataModule(splits, config.data, config.seed)
+    data = build_data(config, splits)
     steps_per_epoch = len(data.train_dataloader())
     steps = config.trainer.max_steps or steps_per_epoch * (config.trainer.max_epochs or 1)
     task = VisionTask(
@@ -68,12 +77,14 @@ def train(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> b
         config.optim,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
+        mixing=config.transform.mixing(config.seed) if isinstance(config.transform, TransformConfig) else None,
     )
     stop = GentleStop(steps)
     best = _fit(config, folder, task, data, steps, steps_per_epoch, stop)
     if best:
         task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
     save_model(folder / "model.safetensors", model, header)
+    task.multi_scale = config.evaluation.multi_scale
     evaluate_splits(config, folder, task, splits)
     log.info("everything is in %s", folder)
     return stop.interrupted
@@ -83,7 +94,7 @@ def _fit(
     config: RunConfig,
     folder: Path,
     task: VisionTask,
-    data: DataModule,
+    data: L.LightningDataModule,
     steps: int,
     steps_per_epoch: int,
     stop: GentleStop,
@@ -120,10 +131,10 @@ def _fit(
 
 def _introduce(config: RunConfig, splits: DataSplits, choices: Mapping[str, str]) -> None:
     sizes = f"{len(splits.train)} training and {len(splits.val)} validation images"
-    built_in = " (built in; for COCO say data=coco data.root=FOLDER)" if choices.get("data") == "shapes" else ""
+    built_in = f" (built in; {REAL_DATA[config.task]})" if choices.get("data") == "shapes" else ""
     log.info(
         "data: %s%s, %s, %d classes, %d px",
-        choices.get("data"), built_in, sizes, splits.labels.num_classes, config.data.image_size,
+        choices.get("data"), built_in, sizes, splits.labels.num_classes, config.transform.image_size,
     )  # fmt: skip
 
 

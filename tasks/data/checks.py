@@ -46,8 +46,11 @@ def require_file(path: Path, what: str, remedy: str) -> None:
         raise InputError(f"{path}: there is no such file; {what} is expected there: {remedy}")
 
 
-def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path) -> None:
+def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path, what: str = "image") -> None:
     """Every one of `names` is a file under `folder`. Each folder is read once.
+
+    Args:
+        what: the files are: "image" or "mask".
 
     Raises:
         InputError: names the first absent file and counts the rest.
@@ -63,7 +66,7 @@ def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path) -> N
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise InputError(
-            f"{absent[0]}: this image{more} is listed in {listed_in} but absent; add the file or remove its entry"
+            f"{absent[0]}: this {what}{more} is listed in {listed_in} but absent; add the file or remove its entry"
         )
 
 

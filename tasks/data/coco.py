@@ -19,6 +19,8 @@ from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from tasks.data.config import CocoConfig
@@ -40,12 +42,8 @@ class CocoDetection(DetectionDataset):
     """
 
     def __init__(self, root: str | Path, split: str, bad_boxes: BadBoxes = BadBoxes.error) -> None:
-        require_folder(root, LAYOUT, REMEDY)
-        file = Path(root) / "annotations" / f"instances_{split}.json"
-        folder = Path(root) / split
-        require_file(file, "the annotations of the split", REMEDY)
-        require_folder(folder, "the images of the split", REMEDY)
-        contents = _read_json(file)
+        file, folder = split_files(root, split)
+        contents = read_json(file, _without_outline)
         labels = _label_map(contents["categories"], file)
         annotations, ids = _tabulate(contents, labels, file)
         check_images_exist(folder, annotations.file_names.tolist(), file)
@@ -63,11 +61,7 @@ def build_splits(config: CocoConfig) -> DataSplits:
     Raises:
         InputError: see `CocoDetection`, and if the two splits have other categories.
     """
-    if config.root is not None and config.download:
-        from tasks.data.coco_download import download_coco
-
-        download_coco(Path(config.root))
-    root = require_root(config.root, LAYOUT, REMEDY)
+    root = find_coco(config)
     train = CocoDetection(root, config.train_split, config.bad_boxes)
     val = CocoDetection(root, config.val_split, config.bad_boxes)
     if train.labels != val.labels:
@@ -78,15 +72,46 @@ def build_splits(config: CocoConfig) -> DataSplits:
     return DataSplits(train=train, val=val, test=None, labels=train.labels)
 
 
+def find_coco(config: CocoConfig) -> str:
+    """The folder of the data set. Downloads first if asked to.
+
+    Raises:
+        InputError: `data.root` is not set or is no folder, or what `download_coco` raises.
+    """
+    if config.root is not None and config.download:
+        from tasks.data.coco_download import download_coco
+
+        download_coco(Path(config.root))
+    return require_root(config.root, LAYOUT, REMEDY)
+
+
+def split_files(root: str | Path, split: str) -> tuple[Path, Path]:
+    """The annotation file of a split and the folder of its images.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    require_folder(root, LAYOUT, REMEDY)
+    file, folder = Path(root) / "annotations" / f"instances_{split}.json", Path(root) / split
+    require_file(file, "the annotations of the split", REMEDY)
+    require_folder(folder, "the images of the split", REMEDY)
+    return file, folder
+
+
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
     entry.pop("segmentation", None)
     return entry
 
 
-def _read_json(file: Path) -> dict[str, list[dict[str, Any]]]:
+def read_json(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """An instances file, every object changed as soon as it is read.
+
+    Raises:
+        InputError: it is broken, or no instances file.
+    """
     try:
         with file.open(encoding="utf-8") as stream:
-            contents = json.load(stream, object_hook=_without_outline)
+            contents = json.load(stream, object_hook=change)
     except ValueError as error:
         raise InputError(f"{file}: broken JSON ({error}); fetch or write the file again") from error
     keys = ("images", "annotations", "categories")
@@ -95,7 +120,7 @@ def _read_json(file: Path) -> dict[str, list[dict[str, Any]]]:
     return contents
 
 
-def _column(rows: list[dict[str, Any]], key: str, what: str, file: Path) -> list[Any]:
+def column(rows: list[dict[str, Any]], key: str, what: str, file: Path) -> list[Any]:
     """The value of `key` in every row; an InputError names the first row without it."""
     try:
         return [row[key] for row in rows]
@@ -104,7 +129,7 @@ def _column(rows: list[dict[str, Any]], key: str, what: str, file: Path) -> list
         raise InputError(f"{file}: {what}[{position}] has no {key!r}; add it or remove the entry") from None
 
 
-def _numbers(values: list[Any], dtype: type[np.generic], columns: int, what: str, file: Path) -> NDArray[Any]:
+def numbers(values: list[Any], dtype: type[np.generic], columns: int, what: str, file: Path) -> NDArray[Any]:
     """An array (len(values), columns), or (len(values),) where columns is 0; an InputError names the first misfit."""
     shape = (len(values), columns) if columns else (len(values),)
     try:
@@ -125,8 +150,8 @@ def _numbers(values: list[Any], dtype: type[np.generic], columns: int, what: str
 
 
 def _label_map(categories: list[dict[str, Any]], file: Path) -> LabelMap:
-    ids = _numbers(_column(categories, "id", "categories", file), np.int64, 0, "category id", file)
-    names = [str(name) for name in _column(categories, "name", "categories", file)]
+    ids = numbers(column(categories, "id", "categories", file), np.int64, 0, "category id", file)
+    names = [str(name) for name in column(categories, "name", "categories", file)]
     order = np.argsort(ids, kind="stable").tolist()
     try:
         return LabelMap([names[i] for i in order], ids[order].tolist())
@@ -139,30 +164,30 @@ def _tabulate(
 ) -> tuple[Annotations, NDArray[np.int64]]:
     """The annotations as arrays, and the ids that the file gives them."""
     images, rows = contents["images"], contents["annotations"]
-    image_ids = _numbers(_column(images, "id", "images", file), np.int64, 0, "image id", file)
+    image_ids = numbers(column(images, "id", "images", file), np.int64, 0, "image id", file)
     check_unique(image_ids.tolist(), "image id", file)
-    heights = _numbers(_column(images, "height", "images", file), np.int64, 0, "image height", file)
-    widths = _numbers(_column(images, "width", "images", file), np.int64, 0, "image width", file)
-    ids = _column(rows, "id", "annotations", file)
-    boxes = _numbers(_column(rows, "bbox", "annotations", file), np.float64, 4, "bbox", file)
+    heights = numbers(column(images, "height", "images", file), np.int64, 0, "image height", file)
+    widths = numbers(column(images, "width", "images", file), np.int64, 0, "image width", file)
+    ids = column(rows, "id", "annotations", file)
+    boxes = numbers(column(rows, "bbox", "annotations", file), np.float64, 4, "bbox", file)
     areas = [row.get("area", width * height) for row, (width, height) in zip(rows, boxes[:, 2:].tolist(), strict=True)]
     table = Annotations(
-        file_names=np.array([str(name) for name in _column(images, "file_name", "images", file)], dtype=np.str_),
+        file_names=np.array([str(name) for name in column(images, "file_name", "images", file)], dtype=np.str_),
         image_ids=image_ids,
         sizes=np.stack([heights, widths], axis=1),
-        owner=_owners(rows, image_ids, file),
+        owner=owners(rows, image_ids, file),
         bbox_xywh_px=boxes,
         labels=_class_indices(rows, labels, file),
         crowd=np.array([bool(row.get("iscrowd", 0)) for row in rows], dtype=np.bool_),
-        areas=_numbers(areas, np.float64, 0, "area", file),
+        areas=numbers(areas, np.float64, 0, "area", file),
     )
     return table, np.array(ids)
 
 
-def _owners(rows: list[dict[str, Any]], image_ids: NDArray[np.int64], file: Path) -> NDArray[np.int64]:
+def owners(rows: list[dict[str, Any]], image_ids: NDArray[np.int64], file: Path) -> NDArray[np.int64]:
     """Position of the image of every annotation."""
     positions = {image_id: position for position, image_id in enumerate(image_ids.tolist())}
-    owners = [positions.get(image_id, -1) for image_id in _column(rows, "image_id", "annotations", file)]
+    owners = [positions.get(image_id, -1) for image_id in column(rows, "image_id", "annotations", file)]
     if -1 in owners:
         row = rows[owners.index(-1)]
         raise InputError(
@@ -173,7 +198,7 @@ def _owners(rows: list[dict[str, Any]], image_ids: NDArray[np.int64], file: Path
 
 
 def _class_indices(rows: list[dict[str, Any]], labels: LabelMap, file: Path) -> NDArray[np.int64]:
-    categories = _column(rows, "category_id", "annotations", file)
+    categories = column(rows, "category_id", "annotations", file)
     unknown = [position for position, category in enumerate(categories) if category not in labels]
     if unknown:
         row = rows[unknown[0]]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.data.splits import DataSplits
 
-KINDS = ("detection",)
-MIN_IMAGE_SIZE = 32
 MIN_SCENE_SIZE = 64
+MAX_MEGAPIXELS = 178
 
 
 class BadBoxes(Enum):
@@ -27,30 +26,9 @@ class BadBoxes(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class AugmentConfig:
-    """How training images are varied. Each number is the probability that it happens to an image; 0 turns it off."""
-
-    photometric: bool = True
-    """Vary brightness, contrast, hue and saturation."""
-    zoom_out: float = 0.5
-    """Put the image on a grey canvas with up to four times longer sides."""
-    crop: float = 0.85
-    """Cut out a part that keeps one object with an IoU of at least 0.1, 0.3, 0.5, 0.7 or 0.9, or any part."""
-    flip: float = 0.5
-    """Mirror left and right."""
-
-    def __post_init__(self) -> None:
-        for name in ("zoom_out", "crop", "flip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"data.augment.{name}={getattr(self, name)}: must be a probability from 0 to 1")
-
-
-@dataclass(kw_only=True, slots=True)
 class DataConfig:
     """What every data set has."""
 
-    image_size: int = 320
-    """Side in pixels of the square that the model sees; images are stretched to it."""
     batch_size: int = 16
     """Images in a batch, per device."""
     epochs: int = 60
@@ -58,20 +36,19 @@ class DataConfig:
     workers: int | None = None
     """Processes that prepare batches, per device; 0 prepares them in the training process. None: by the cores."""
     bad_boxes: BadBoxes = BadBoxes.error
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE)
         _check_at_least("batch_size", self.batch_size, 1)
         _check_at_least("epochs", self.epochs, 1)
         if self.workers is not None:
             _check_at_least("workers", self.workers, 0)
 
-    def build(self, kind: str) -> DataSplits:
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """The splits of this data set, checked, as far as that goes without reading the images.
 
         Args:
-            kind: what is annotated: "detection".
+            kind: what the images are labelled for: the task's name.
+            need_train: False allows the training split to be absent, where the reader can do without; it is empty then.
 
         Raises:
             InputError: something about the data does not fit; the message names the file and the remedy.
@@ -88,15 +65,9 @@ class ShapesConfig(DataConfig):
     train_scenes: int = 1200
     val_scenes: int = 200
     scene_size: int = 160
-    """Side of the scenes in pixels, before they are resized to `image_size`."""
+    """Side of the scenes in pixels."""
     seed: int = 0
     """Other scenes with another seed."""
-    image_size: int = 128
-    epochs: int = 10
-    augment: AugmentConfig = field(
-        default_factory=lambda: AugmentConfig(photometric=False, zoom_out=0.0, crop=0.0, flip=0.5)
-    )
-    """The scenes vary enough by themselves."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
@@ -105,17 +76,20 @@ class ShapesConfig(DataConfig):
         _check_at_least("scene_size", self.scene_size, MIN_SCENE_SIZE)
         _check_at_least("seed", self.seed, 0)
 
-    def build(self, kind: str) -> DataSplits:
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `DataConfig.build`. Draws the scenes if they are not there yet."""
-        _check_kind(kind)
+        _check_kind(kind, "shapes", "classification", "detection", "segmentation")
         from tasks.data.shapes.splits import build_splits
 
-        return build_splits(self)
+        return build_splits(self, kind)
 
 
 @dataclass(kw_only=True, slots=True)
 class CocoConfig(DataConfig):
-    """COCO's layout: `annotations/instances_{split}.json` and a folder of images of the split's name."""
+    """COCO's layout: `annotations/instances_{split}.json` and a folder of images of the split's name.
+
+    For segmentation the outlines become masks of VOC's classes; everything else is background.
+    """
 
     root: str | None = None
     train_split: str = "train2017"
@@ -124,33 +98,159 @@ class CocoConfig(DataConfig):
     """Annotation file that a results file is scored against; None: the one of `val_split`."""
     download: bool = False
     """Fetch COCO 2017 into `root` first, as far as it is not there."""
+    min_class_pixels: int = 1000
+    """Segmentation trains on images where objects of VOC's classes have at least this many pixels; 0: on all."""
 
-    def build(self, kind: str) -> DataSplits:
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        _check_at_least("min_class_pixels", self.min_class_pixels, 0)
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `DataConfig.build`. Downloads first if asked to."""
-        _check_kind(kind)
-        from tasks.data.coco import build_splits
+        _check_kind(kind, "coco", "detection", "segmentation")
+        if kind == "segmentation":
+            from tasks.data import coco_segmentation
+
+            return coco_segmentation.build_splits(self)
+        from tasks.data import coco
+
+        return coco.build_splits(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class VocConfig(DataConfig):
+    """PASCAL VOC's layout: `JPEGImages/` and, for boxes, `Annotations/*.xml` and `ImageSets/Main/{split}.txt`, or, for
+    masks, `SegmentationClass/*.png` and `ImageSets/Segmentation/{split}.txt`.
+    """
+
+    root: str | None = None
+    """Folder that holds these, or the `VOCdevkit` above it."""
+    classes: list[str] | None = None
+    """Names of the classes in the order of their indices. None: for boxes all that occur, sorted; for masks background
+    and the 20 of VOC."""
+    train_split: str = "train"
+    """For masks also `trainaug`: 10,582 images, with the outlines of SBD."""
+    val_split: str = "val"
+    test_split: str | None = "test"
+    """Used if its list exists."""
+    download: bool = False
+    """Fetch VOC 2012 into `root` first, and SBD's outlines for `trainaug`, as far as they are not there."""
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """See `DataConfig.build`. Downloads first if asked to."""
+        _check_kind(kind, "voc", "detection", "segmentation")
+        if kind == "segmentation":
+            from tasks.data import voc_segmentation
+
+            return voc_segmentation.build_splits(self)
+        from tasks.data import voc_detection
+
+        return voc_detection.build_splits(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class MasksConfig(DataConfig):
+    """Folders of images and of masks of the same names: `images/{split}/x.jpg`, `masks/{split}/x.png`.
+
+    Masks hold class indices and 255 for void, or colours if `colours` is given. Masks of 0 and 255 for two classes
+    are such: `data.colours={background: [0, 0, 0], object: [255, 255, 255]}`.
+    """
+
+    root: str | None = None
+    images: str = "images/{split}"
+    """Folder of a split's images below `root`, searched with its sub-folders."""
+    masks: str = "masks/{split}"
+    image_suffix: str = ""
+    """What the names of images end in and those of their masks do not, such as `_leftImg8bit`."""
+    mask_suffix: str = ""
+    """What the names of masks end in and those of their images do not, such as `_gtFine_labelTrainIds`."""
+    classes: list[str] | None = None
+    """Names of the classes in the order of their indices, background included. None: those of `colours`."""
+    colours: Any = None
+    """Red, green and blue of every class: {road: [128, 64, 128], ...}, or a list in the order of `classes`. None: masks
+    hold indices. (Hydra adds no keys to a typed dictionary, hence no type.)"""
+    void_colours: list[list[int]] = field(default_factory=list)
+    """Colours of pixels that count neither in training nor in evaluation."""
+    train_split: str = "train"
+    val_split: str = "val"
+    test_split: str | None = "test"
+    """Used if its folder of masks exists."""
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """See `DataConfig.build`."""
+        _check_kind(kind, "masks", "segmentation")
+        from tasks.data.masks import build_splits
 
         return build_splits(self)
 
 
 @dataclass(kw_only=True, slots=True)
-class VocConfig(DataConfig):
-    """PASCAL VOC's layout: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/{split}.txt`."""
+class PicturesConfig(DataConfig):
+    """What every data set of pictures with one class has."""
 
     root: str | None = None
-    classes: list[str] | None = None
-    """Names of the classes in the order of their indices; None: all that occur in the annotations, sorted."""
+    max_megapixels: float = 90.0
+    """Pictures with more pixels, in millions, are refused before they take memory."""
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        if not 0 < self.max_megapixels <= MAX_MEGAPIXELS:
+            raise InputError(
+                f"data.max_megapixels={self.max_megapixels}: must be above 0 and at most {MAX_MEGAPIXELS}, which is"
+                " what Pillow opens"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class FolderConfig(PicturesConfig):
+    """Any folder of pictures: `train/{class}/*`, `val/{class}/*`."""
+
     train_split: str = "train"
     val_split: str = "val"
     test_split: str | None = "test"
-    """Used if its list exists."""
+    """Used if its folder exists."""
 
-    def build(self, kind: str) -> DataSplits:
-        """See `DataConfig.build`."""
-        _check_kind(kind)
-        from tasks.data.voc_detection import build_splits
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """See `DataConfig.build`. Without `need_train` the training split may be absent; it is empty then."""
+        _check_kind(kind, "folder", "classification")
+        from tasks.data.image_folder import build_splits
 
-        return build_splits(self)
+        return build_splits(self, need_train=need_train)
+
+
+@dataclass(kw_only=True, slots=True)
+class ImageNetConfig(PicturesConfig):
+    """ImageNet of 2012, as it was published or with `train/{wnid}/`, `val/{wnid}/`; see `tasks.data.imagenet`."""
+
+    train_split: str | None = None
+    """Folder below `root`; None: `train` or `ILSVRC2012_img_train`."""
+    val_split: str | None = None
+    """Folder below `root`; None: `val` or `ILSVRC2012_img_val`."""
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """See `FolderConfig.build`."""
+        _check_kind(kind, "imagenet", "classification")
+        from tasks.data.imagenet import build_splits
+
+        return build_splits(self, need_train=need_train)
+
+
+@dataclass(kw_only=True, slots=True)
+class ShardsConfig(PicturesConfig):
+    """Tar shards in WebDataset's layout: `000123.jpg` with `000123.cls`, or with `label` or `cls` in `000123.json`."""
+
+    train_shards: list[str] = field(default_factory=lambda: ["train*.tar", "train/*.tar"])
+    """Patterns below `root`, or absolute ones where shards lie on several disks; `{000..146}` counts."""
+    val_shards: list[str] = field(default_factory=lambda: ["val*.tar", "val/*.tar"])
+    classes: list[str] | None = None
+    """Names in the order of the indices; None: the lines of `classes.txt` below `root`, or the numbers themselves."""
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """See `FolderConfig.build`."""
+        _check_kind(kind, "shards", "classification")
+        from tasks.data.shards import build_splits
+
+        return build_splits(self, need_train=need_train)
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
@@ -158,6 +258,7 @@ def _check_at_least(name: str, value: int, least: int) -> None:
         raise InputError(f"data.{name}={value}: must be at least {least}")
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise InputError(f"data set of kind {kind!r}: must be one of {', '.join(KINDS)}")
+def _check_kind(kind: str, data: str, *labelled: str) -> None:
+    """Whether the data set `data` has labels for a task of this kind."""
+    if kind not in labelled:
+        raise InputError(f"task={kind} data={data}: this data has labels for {' and '.join(labelled)} only")

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import lightning as L
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from backbone.errors import InputError
-from tasks.data.collate import collate
+from tasks.data.collate import Collate
 from tasks.data.sampling import EvaluationSampler, TrainingSampler, Transform, TransformedData
-from tasks.data.transforms import MIN_SIDE_PX, EvalTransform, TrainTransform
 
 if TYPE_CHECKING:
-    from tasks.data.config import DataConfig
-    from tasks.data.splits import DataSplits, DetectionData
+    from collections.abc import Mapping
 
-log = logging.getLogger(__name__)
+    from tasks.data.config import DataConfig
+    from tasks.data.splits import DataSplits, VisionData
+    from tasks.data.transform_config import TransformConfig
 
 MAX_WORKERS = 8
 
@@ -37,36 +35,31 @@ class DataModule(L.LightningDataModule):
 
     Args:
         splits: what `config.build` gave.
-        config: sizes and augmentation.
+        config: batches and workers.
+        transform: how images get to the model.
+        kinds: by the head's name, what it learns.
         seed: of the run.
     """
 
-    def __init__(self, splits: DataSplits, config: DataConfig, seed: int = 0) -> None:
+    def __init__(
+        self,
+        splits: DataSplits,
+        config: DataConfig,
+        transform: TransformConfig,
+        kinds: Mapping[str, str],
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self.splits = splits
         self.config = config
+        self.transform = transform
+        self.collate = Collate(kinds)
         self.seed = seed
-        self._reported = False
-
-    def setup(self, stage: str) -> None:
-        """Say once how many objects are too small to be taught at this image size."""
-        if stage == "fit" and not self._reported:
-            self._reported = True
-            small, count = count_small(self.splits.train, self.config.image_size)
-            if small:
-                log.warning(
-                    "%d of %d training objects are narrower than %g pixel at data.image_size=%d and are not taught",
-                    small,
-                    count,
-                    MIN_SIDE_PX,
-                    self.config.image_size,
-                )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        transform = TrainTransform(self.config.image_size, self.config.augment)
         source = self.splits.train
         sampler = TrainingSampler(len(source), self.config.batch_size, self.seed, *self._rank())
-        return self._loader(source, transform, sampler)
+        return self._loader(source, self.transform.train(), sampler, self.config.batch_size)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader(self.splits.val)
@@ -79,20 +72,23 @@ class DataModule(L.LightningDataModule):
         """The images of `test_dataloader`."""
         return self.test_dataloader()
 
-    def _evaluation_loader(self, source: DetectionData) -> DataLoader[Any]:
+    def _evaluation_loader(self, source: VisionData) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(source), *self._rank())
-        return self._loader(source, EvalTransform(self.config.image_size), sampler)
+        batch_size = self.config.batch_size if getattr(self.transform, "same_size", True) else 1
+        return self._loader(source, self.transform.evaluation(), sampler, batch_size)
 
-    def _loader(self, source: DetectionData, transform: Transform, sampler: Sampler[Any]) -> DataLoader[Any]:
+    def _loader(
+        self, source: VisionData, transform: Transform, sampler: Sampler[Any], batch_size: int
+    ) -> DataLoader[Any]:
         workers = self.config.workers
         if workers is None:
             workers = default_workers(self.trainer.num_devices if self.trainer else 1)
         return DataLoader(
             TransformedData(source, transform),
-            batch_size=self.config.batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=start_worker,
             persistent_workers=workers > 0,
@@ -114,13 +110,6 @@ def start_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def count_small(source: DetectionData, image_size: int) -> tuple[int, int]:
-    """How many objects of a split have a side of less than a pixel at `image_size`, and how many objects there are."""
-    boxes = np.concatenate([boxes for boxes, _ in source.boxes()])
-    sides = (boxes[:, 2:] - boxes[:, :2]) * image_size
-    return int((sides < MIN_SIDE_PX).any(axis=1).sum()), len(boxes)
 
 
 def clean_error(error: InputError) -> InputError:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
@@ -18,20 +18,25 @@ import simplejpeg
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
 JPEG_MAGIC = b"\xff\xd8\xff"
+EXIF_MAGIC = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
-REMEDY = "replace the file or remove its entry from the annotations"
+REMEDY = "replace the file or take it out of the data set"
 
 STUFFING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_STUFFING = 16
 """Bytes after the last pixel that some cameras write; the picture itself is whole."""
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: str | Path, size: tuple[int, int] | None = None, annotation: Path | None = None
+) -> NDArray[np.uint8]:
     """The picture as a viewer shows it.
 
     Grey and palette images become RGB, CMYK is converted, transparent pixels lie on white, 16 bits become 8.
@@ -40,6 +45,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
     Args:
         path: of the file; what it is, is decided by its contents and not by its suffix.
         size: height and width in pixels that the annotation states; None accepts any.
+        annotation: the file that states it, for the message.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous.
@@ -47,20 +53,17 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
     Raises:
         InputError: the file is absent, broken, truncated, of an unknown format, or has another size.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
-    image = _decode_jpeg(path, data) if data.startswith(JPEG_MAGIC) else _decode_other(path, data)
-    upright = _turn(image, exif_orientation(data))
+    data = read_bytes(path)
+    image = decode_stored(path, data)
+    upright = turn(image, exif_orientation(data))
     if size is None or upright.shape[:2] == tuple(size):
         return np.ascontiguousarray(upright)
     if image.shape[:2] == tuple(size):
         return np.ascontiguousarray(image)
+    stated_in = f" in {annotation}" if annotation else ""
     raise InputError(
         f"{path}: is {_side_by_side(upright.shape)} pixels (width x height) but annotated as"
-        f" {_side_by_side(size)}; put the file there that was annotated, or correct the annotation"
+        f" {_side_by_side(size)}{stated_in}; put the file there that was annotated, or correct the annotation"
     )
 
 
@@ -69,27 +72,91 @@ def read_size(path: Path) -> tuple[int, int]:
     return read_image(path).shape[:2]
 
 
-def exif_orientation(data: bytes) -> int:
-    """The orientation 1 .. 8 that is written in the file, 1 (upright) if none is or it cannot be understood."""
-    if b"Exif" not in data[: 1 << 16] and b"eXIf" not in data:
-        return 1
+def read_bytes(path: str | Path) -> bytes:
+    """The contents of a file; an InputError names it if it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - once for every image of every epoch
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+
+
+def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
+    """Height and width in pixels before the EXIF orientation is applied, from the header alone.
+
+    Args:
+        name: of the file, for messages.
+        data: its contents.
+
+    Raises:
+        InputError: the header is broken or of an unknown format, or, in other formats than JPEG, states more pixels
+            than Pillow opens.
+    """
+    if data.startswith(JPEG_MAGIC):
+        try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            raise InputError(f"{name}: broken JPEG ({error}); {REMEDY}") from error
+        return int(height), int(width)
     from PIL import Image
 
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
-            value = picture.getexif().get(ORIENTATION_TAG, 1)
-    except (OSError, SyntaxError, ValueError):
+            return picture.height, picture.width
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: too large to be opened ({error}); make it smaller") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}") from error
+
+
+def exif_orientation(data: bytes) -> int:
+    """The orientation 1 .. 8 that is written in the file, 1 (upright) if none is or it cannot be understood."""
+    jpeg = data.startswith(JPEG_MAGIC)
+    start = data.find(EXIF_MAGIC, 0, 1 << 16)
+    if start < 0 and (jpeg or b"eXIf" not in data):
+        return 1
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if jpeg:
+                length = int.from_bytes(data[start - 2 : start], "big") - 2
+                exif = Image.Exif()
+                exif.load(data[start : start + length])
+            else:
+                with Image.open(io.BytesIO(data)) as picture:
+                    exif = picture.getexif()
+            value = exif.get(ORIENTATION_TAG, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
         return 1
     return value if value in range(1, 9) else 1
 
 
-def _decode_jpeg(path: Path, data: bytes) -> Pixels:
+def decode_stored(name: str | Path, data: bytes, shrink: int = 1) -> Pixels:
+    """The picture as it is stored: the EXIF orientation is not applied.
+
+    Args:
+        name: of the file, for messages.
+        data: its contents.
+        shrink: 1, 2, 4 or 8; sides of a JPEG come divided by it, rounded up, for less work. Other formats come whole.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        InputError: the file is broken, truncated or of an unknown format.
+    """
+    return _decode_jpeg(name, data, shrink) if data.startswith(JPEG_MAGIC) else _decode_other(name, data)
+
+
+def _decode_jpeg(name: str | Path, data: bytes, shrink: int) -> Pixels:
     try:
-        _, _, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
         wanted = "CMYK" if colourspace in ("CMYK", "YCCK") else "RGB"
-        image = _decode_strictly(data, wanted)
+        least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink), "min_factor": shrink}
+        image = _decode_strictly(data, wanted, least)
     except ValueError as error:
-        raise InputError(f"{path}: broken JPEG ({error}); {REMEDY}") from error
+        raise InputError(f"{name}: broken JPEG ({error}); {REMEDY}") from error
     if wanted == "RGB":
         return image
     # Adobe writes the complement of the ink, so what is left of the light multiplies.
@@ -97,18 +164,18 @@ def _decode_jpeg(path: Path, data: bytes) -> Pixels:
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
 
 
-def _decode_strictly(data: bytes, colourspace: str) -> Pixels:
+def _decode_strictly(data: bytes, colourspace: str, least: dict[str, int]) -> Pixels:
     try:
-        image: Pixels = simplejpeg.decode_jpeg(data, colourspace, strict=True)
+        image: Pixels = simplejpeg.decode_jpeg(data, colourspace, strict=True, **least)
     except ValueError as error:
         stuffing = STUFFING.search(str(error))
         if stuffing is None or int(stuffing[1]) > MAX_STUFFING:
             raise
-        image = simplejpeg.decode_jpeg(data, colourspace, strict=False)
+        image = simplejpeg.decode_jpeg(data, colourspace, strict=False, **least)
     return image
 
 
-def _decode_other(path: Path, data: bytes) -> Pixels:
+def _decode_other(name: str | Path, data: bytes) -> Pixels:
     logging = cv2.utils.logging
     before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
@@ -118,15 +185,15 @@ def _decode_other(path: Path, data: bytes) -> Pixels:
     finally:
         logging.setLogLevel(before)
     if image is None:
-        raise InputError(f"{path}: is broken or in no known image format; {REMEDY}")
-    return _as_rgb(path, image)
+        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}")
+    return _as_rgb(name, image)
 
 
-def _as_rgb(path: Path, image: NDArray[Any]) -> Pixels:
+def _as_rgb(name: str | Path, image: NDArray[Any]) -> Pixels:
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise InputError(f"{path}: has {image.dtype} pixels; convert it to 8 or 16 bits without sign")
+        raise InputError(f"{name}: has {image.dtype} pixels; convert it to 8 or 16 bits without sign")
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
     if image.shape[2] == 3:
@@ -135,7 +202,7 @@ def _as_rgb(path: Path, image: NDArray[Any]) -> Pixels:
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _turn(image: Pixels, orientation: int) -> Pixels:
+def turn(image: Pixels, orientation: int) -> Pixels:
     """Undo what EXIF says was done: 2 and 4 mirror, 3 turns round, 5 to 8 swap the sides."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)

@@ -5,11 +5,12 @@ Letters: H W pixels of the image, M objects in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -26,13 +27,15 @@ class Sample:
         crowd: (M,) bool, regions that are neither positive nor negative.
         mask: (H, W) uint8 class of every pixel, 255 is void; None where the data set has none.
         class_index: class of the whole image, 0 .. K-1; None where the data set has none.
+
+    A data set without boxes leaves those three empty (0 objects).
     """
 
     image: NDArray[np.uint8]
     image_id: int
     size: tuple[int, int]
-    boxes_xyxy_px: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    crowd: NDArray[np.bool_]
+    boxes_xyxy_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     mask: NDArray[np.uint8] | None = None
     class_index: int | None = None

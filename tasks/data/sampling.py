@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from tasks.data.encoded import EncodedData, EncodedTransform
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.data.sample import Sample
-    from tasks.data.splits import DetectionData
+    from tasks.data.splits import VisionData
 
     Key: TypeAlias = "int | tuple[int, int]"
 
@@ -28,7 +30,7 @@ class TransformedData(Dataset["Sample"]):
     Asked for by position and seed, as `TrainingSampler` does; a plain position is its own seed.
     """
 
-    def __init__(self, source: DetectionData, transform: Transform) -> None:
+    def __init__(self, source: VisionData, transform: Transform) -> None:
         self.source = source
         self.transform = transform
 
@@ -37,6 +39,8 @@ class TransformedData(Dataset["Sample"]):
 
     def __getitem__(self, key: Key) -> Sample:
         position, seed = (key, key) if isinstance(key, int) else key
+        if isinstance(self.source, EncodedData) and isinstance(self.transform, EncodedTransform):
+            return self.transform.from_encoded(self.source.encoded(position), seed)
         return self.transform(self.source[position], seed)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tasks.data.sample import Sample
 
 
-class DetectionData(Protocol):
-    """A split with boxes. Anything that has these members plugs in."""
+class VisionData(Protocol):
+    """A split: images and what is known of each. Anything that has these members plugs in."""
 
     labels: LabelMap
 
@@ -28,6 +28,10 @@ class DetectionData(Protocol):
         """Of the image file."""
         ...
 
+
+class DetectionData(VisionData, Protocol):
+    """A split with boxes."""
+
     def boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         """For every image, without reading it: boxes (M, 4) xyxy as fractions of it, and labels (M,). No crowd."""
         ...
@@ -37,11 +41,26 @@ class DetectionData(Protocol):
         ...
 
 
+class ClassificationData(VisionData, Protocol):
+    """A split with one class for every image. The id of an image is its position."""
+
+    def classes(self) -> NDArray[np.int64]:
+        """(N,) class index of every image, without reading it."""
+        ...
+
+
+class SegmentationData(VisionData, Protocol):
+    """A split whose samples have a mask. Every value of a mask but 255 is an index of `labels`.
+
+    The id of an image is its position.
+    """
+
+
 @dataclass(slots=True)
 class DataSplits:
     """The splits of a data set, all with the same labels. `test` is None where there is no annotated test split."""
 
-    train: DetectionData
-    val: DetectionData
-    test: DetectionData | None
+    train: VisionData
+    val: VisionData
+    test: VisionData | None
     labels: LabelMap

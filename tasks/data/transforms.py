@@ -25,7 +25,7 @@ from albumentations.core.type_definitions import Targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tasks.data.config import AugmentConfig
+    from tasks.data.transform_config import SSDTransformConfig
 
     Pixels: TypeAlias = NDArray[np.uint8]
     Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -60,31 +60,36 @@ class EvalTransform:
         scale = np.array([self.image_size / width, self.image_size / height] * 2, dtype=np.float32)
         boxes = np.clip(sample.boxes_xyxy_px * scale, 0, self.image_size)
         return Sample(
-            image=_resize(sample.image, (self.image_size, self.image_size)),
+            image=resize(sample.image, (self.image_size, self.image_size)),
             image_id=sample.image_id,
             size=sample.size,
             boxes_xyxy_px=boxes,
             labels=sample.labels,
             crowd=sample.crowd,
-            mask=None if sample.mask is None else _resize_mask(sample.mask, (self.image_size, self.image_size)),
+            mask=None if sample.mask is None else resize_mask(sample.mask, (self.image_size, self.image_size)),
             class_index=sample.class_index,
         )
 
 
-class TrainTransform:
-    """SSD's augmentation, ending at `image_size` x `image_size` pixels.
+class WindowTransform:
+    """A random window on the image, then perhaps a flip and other colours.
+
+    Args:
+        window: chooses it; its `image_size` is that of the result.
+        flip: probability that the image is mirrored left and right.
+        photometric: vary brightness, contrast, hue and saturation.
 
     Attributes:
         dropped: boxes left out so far because they were smaller than a pixel afterwards.
     """
 
-    def __init__(self, image_size: int, config: AugmentConfig) -> None:
-        self.image_size = image_size
+    def __init__(self, window: WindowStep, flip: float, photometric: bool) -> None:
+        self.image_size = window.image_size
         self.dropped = 0
-        steps: list[Any] = [RandomWindow(image_size, config.zoom_out, config.crop)]
-        if config.flip > 0:
-            steps.append(A.HorizontalFlip(p=config.flip))
-        if config.photometric:
+        steps: list[Any] = [window]
+        if flip > 0:
+            steps.append(A.HorizontalFlip(p=flip))
+        if photometric:
             steps.append(A.RandomBrightnessContrast(brightness_limit=0.125, contrast_limit=0.4, p=0.5))
             steps.append(A.HueSaturationValue(hue_shift_limit=9, sat_shift_limit=40, val_shift_limit=0, p=0.5))
         boxes = A.BboxParams(
@@ -116,24 +121,35 @@ class TrainTransform:
         )
 
 
-class RandomWindow(A.DualTransform):  # type: ignore[misc]
-    """A window on the image, larger (zoom-out), smaller (crop) or neither, stretched to a square.
+class TrainTransform(WindowTransform):
+    """SSD's augmentation, ending at `image_size` x `image_size` pixels."""
 
-    Boxes whose centre the window leaves out are dropped, the others are clipped to it.
+    def __init__(self, config: SSDTransformConfig) -> None:
+        window = RandomWindow(config.image_size, config.zoom_out, config.crop)
+        super().__init__(window, config.flip, config.photometric)
 
-    Args:
-        image_size: side of the result in pixels.
-        zoom_out: probability that the window is up to four times as large as the image.
-        crop: probability that a part of that window is taken.
+
+class WindowStep(A.DualTransform):  # type: ignore[misc]
+    """A window on the image, resized to a square of `image_size` pixels.
+
+    What lies beyond the image is `FILL`, in the mask `MASK_FILL`. Boxes whose centre the window leaves out are dropped,
+    the others are clipped to it.
     """
 
     _targets = (Targets.IMAGE, Targets.MASK, Targets.BBOXES)
 
-    def __init__(self, image_size: int, zoom_out: float, crop: float) -> None:
+    def __init__(self, image_size: int) -> None:
         super().__init__(p=1.0)
         self.image_size = image_size
-        self.zoom_out = zoom_out
-        self.crop = crop
+
+    def choose(self, shape: tuple[int, int], boxes: Floats, rng: np.random.Generator) -> Floats:
+        """(4,) the window, xyxy as fractions of the image.
+
+        Args:
+            shape: height and width of the image in pixels.
+            boxes: (M, 4) xyxy as fractions of it.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.choose")
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -141,16 +157,11 @@ class RandomWindow(A.DualTransform):  # type: ignore[misc]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         boxes = np.asarray(data.get("bboxes", ()), dtype=np.float64).reshape(-1, 5)[:, :4]
-        rng: np.random.Generator = self.random_generator
-        window = WHOLE
-        if rng.random() < self.zoom_out:
-            window = _zoom_out(rng)
-        if rng.random() < self.crop:
-            window = _crop(window, boxes, rng)
-        return {"view": View.on(window, params["shape"][:2], self.image_size)}
+        shape = params["shape"][:2]
+        return {"view": View.on(self.choose(shape, boxes, self.random_generator), shape, self.image_size)}
 
     def apply(self, img: Pixels, view: View, **_: Any) -> Pixels:
-        part = _resize(img[view.source], view.target_size)
+        part = resize(img[view.source], view.target_size)
         if view.target_size == (self.image_size, self.image_size):
             return part
         canvas = np.full((self.image_size, self.image_size, 3), FILL, dtype=np.uint8)
@@ -159,7 +170,7 @@ class RandomWindow(A.DualTransform):  # type: ignore[misc]
 
     def apply_to_mask(self, mask: Pixels, view: View, **_: Any) -> Pixels:
         canvas = np.full((self.image_size, self.image_size), MASK_FILL, dtype=np.uint8)
-        canvas[view.target] = _resize_mask(mask[view.source], view.target_size)
+        canvas[view.target] = resize_mask(mask[view.source], view.target_size)
         return canvas
 
     def apply_to_bboxes(self, bboxes: Floats, view: View, **_: Any) -> Floats:
@@ -167,6 +178,30 @@ class RandomWindow(A.DualTransform):  # type: ignore[misc]
         corner, end = view.window[:2], view.window[2:]
         boxes[:, :4] = (boxes[:, :4] - np.tile(corner, 2)) / np.tile(end - corner, 2)
         return boxes
+
+
+class RandomWindow(WindowStep):
+    """A window that is larger than the image (zoom-out), smaller (crop) or neither, stretched to a square.
+
+    Args:
+        image_size: side of the result in pixels.
+        zoom_out: probability that the window is up to four times as large as the image.
+        crop: probability that a part of that window is taken.
+    """
+
+    def __init__(self, image_size: int, zoom_out: float, crop: float) -> None:
+        super().__init__(image_size)
+        self.zoom_out = zoom_out
+        self.crop = crop
+
+    def choose(self, shape: tuple[int, int], boxes: Floats, rng: np.random.Generator) -> Floats:
+        """See `WindowStep.choose`."""
+        window = WHOLE
+        if rng.random() < self.zoom_out:
+            window = _zoom_out(rng)
+        if rng.random() < self.crop:
+            window = _crop(window, boxes, rng)
+        return window
 
 
 @dataclass(slots=True)
@@ -250,7 +285,7 @@ def _iou(windows: Floats, boxes: Floats) -> Floats:
     return ious
 
 
-def _resize(image: Pixels, size: tuple[int, int]) -> Pixels:
+def resize(image: Pixels, size: tuple[int, int]) -> Pixels:
     """To height and width `size`: averaged when more than two pixels fall on one, else linear."""
     if image.shape[:2] == size:
         return np.ascontiguousarray(image)
@@ -259,5 +294,6 @@ def _resize(image: Pixels, size: tuple[int, int]) -> Pixels:
     return cv2.resize(image, size[::-1], interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """To height and width `size`: the nearest value."""
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

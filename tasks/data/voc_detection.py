@@ -19,12 +19,13 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from backbone.errors import InputError
-from tasks.data.checks import check_images_exist, check_unique, require_file, require_folder, require_root
+from tasks.data.checks import check_images_exist, require_file, require_folder
 from tasks.data.config import BadBoxes
 from tasks.data.detection import Annotations, DetectionDataset
 from tasks.data.images import read_size
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
+from tasks.data.voc_folder import REMEDY, file_names, find_voc, read_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tasks.data.config import VocConfig
 
 LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
-REMEDY = "data.root=FOLDER names the data set"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -99,7 +99,7 @@ def build_splits(config: VocConfig) -> DataSplits:
     Raises:
         InputError: see `VocDetection`.
     """
-    root = require_root(config.root, LAYOUT, REMEDY)
+    root = find_voc(config, LAYOUT)
     names = [config.train_split, config.val_split]
     if config.test_split is not None and split_list(root, config.test_split).is_file():
         names.append(config.test_split)
@@ -137,16 +137,14 @@ def read_split(root: str | Path, split: str) -> list[VocImage]:
     folder, xml_folder, listing = Path(root) / "JPEGImages", Path(root) / "Annotations", split_list(root, split)
     require_folder(folder, "the images", REMEDY)
     require_folder(xml_folder, "the annotations", REMEDY)
-    require_file(listing, "the list of the split's images", f"{REMEDY}, data.train_split and so on the list")
-    stems = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    check_unique(stems, "image", listing)
-    file_names = {path.stem: path.name for path in sorted(folder.iterdir(), reverse=True)}
-    check_images_exist(folder, [file_names.get(stem, f"{stem}.jpg") for stem in stems], listing)
+    stems = read_list(listing)
+    found = file_names(folder)
+    check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing)
     images = []
     for stem in stems:
         xml = xml_folder / f"{stem}.xml"
         require_file(xml, f"the annotation of an image of {listing}", "add the file or remove the image from the list")
-        images.append(_read_xml(xml, file_names[stem]))
+        images.append(_read_xml(xml, found[stem]))
     return images
 
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone.blocks import ConvNormAct, Norm
+from backbone.blocks import ConvNormAct
 from backbone.config import MobileNetV2Config
 from backbone.cost import cost
+from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.ssdlite.config import SSDLiteConfig
 from heads.ssdlite.head import SSDLite
+from tasks.evaluation.multi_scale import SCALES, scaled_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLASSES = 1000
-DEEPLAB_CHANNELS = 256
-ASPP_RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
-"""DeepLabv3's, by output stride."""
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""Of multi-scale evaluation (section 6.3)."""
 
 
 class Measured(NamedTuple):
@@ -72,29 +67,6 @@ class SSD(SSDLite):
         return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1))
 
 
-class DeepLabCost(nn.Module):
-    """Section 6.3's head in its arithmetic, with or without the three atrous branches. To be counted, not trained."""
-
-    def __init__(self, output_stride: int, aspp: bool, num_classes: int = 21) -> None:
-        super().__init__()
-        config = MobileNetV2Config(output_stride=output_stride)
-        channels, norm = config.specs["stage7"].channels, Norm()
-        self.backbone = config.build(["stage7"])
-        self.pooled = ConvNormAct(channels, DEEPLAB_CHANNELS, norm=norm)
-        self.branches = nn.ModuleList([ConvNormAct(channels, DEEPLAB_CHANNELS, norm=norm)])
-        for rate in ASPP_RATES[output_stride] if aspp else ():
-            self.branches.append(ConvNormAct(channels, DEEPLAB_CHANNELS, 3, dilation=rate, norm=norm))
-        joined = DEEPLAB_CHANNELS * (1 + len(self.branches))
-        self.project = ConvNormAct(joined, DEEPLAB_CHANNELS, norm=norm)
-        self.classifier = nn.Conv2d(DEEPLAB_CHANNELS, num_classes, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.backbone(images)["stage7"]
-        pooled = F.interpolate(self.pooled(x.mean((2, 3), keepdim=True)), size=x.shape[-2:])
-        scores: Tensor = self.classifier(self.project(torch.cat([pooled, *(branch(x) for branch in self.branches)], 1)))
-        return scores
-
-
 def classifier_cost(config: MobileNetV2Config, size: int = 224) -> Measured:
     """Of this backbone, with fresh weights, as a classifier of 1000 classes."""
     return _measured(Classifier(replace(config, weights=None)), size)
@@ -108,10 +80,12 @@ def _detector(head: type[SSDLite], part: str = "") -> Measured:
 
 
 def _deeplab(output_stride: int, aspp: bool, multi_scale: bool = False) -> Measured:
-    model = DeepLabCost(output_stride, aspp)
+    config = DeepLabV3Config(aspp=Aspp.full if aspp else Aspp.reduced)
+    backbone = MobileNetV2Config(output_stride=output_stride).build([config.tap])
+    model = WithHead(backbone, config.build(backbone.specs, num_classes=21, image_size=513))
     if not multi_scale:
         return _measured(model, 513)
-    passes = [_measured(model, int(512 * scale) + 1) for scale in SCALES]
+    passes = [_measured(model, scaled_size(513, 513, scale)[0]) for scale in SCALES]
     return Measured(passes[0].parameters, 2 * sum(one.multiply_adds for one in passes))
 
 

@@ -64,14 +64,14 @@ def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
 
 def _build(config: RunConfig) -> WithHead:
     head = config.head.build(
-        config.backbone.specs, num_classes=config.profile.num_classes, image_size=config.data.image_size
+        config.backbone.specs, num_classes=config.profile.num_classes, image_size=config.transform.image_size
     )
     model = WithHead(config.backbone.build(head.taps), head)
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
 
 def _costs(config: RunConfig, model: WithHead, console: Console) -> dict[str, Any]:
-    size, num_classes = config.data.image_size, config.profile.num_classes
+    size, num_classes = config.transform.image_size, config.profile.num_classes
     found = cost(model, (1, 3, size, size))
     rows = table.parts(model, found)
     console.print(f"One image of {size} px, {num_classes} classes:", highlight=False)
@@ -101,7 +101,7 @@ def _costs(config: RunConfig, model: WithHead, console: Console) -> dict[str, An
 
 def _latencies(config: RunConfig, model: WithHead, console: Console) -> dict[str, list[dict[str, Any]]]:
     """Of the backbone alone and with the head, in one and in all threads."""
-    images = torch.rand(1, 3, config.data.image_size, config.data.image_size)
+    images = torch.rand(1, 3, config.transform.image_size, config.transform.image_size)
     if config.trainer.channels_last:
         images = images.to(memory_format=torch.channels_last)
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,10 +10,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from backbone.errors import InputError
-from tasks.report.draw import Boxes, Colour, draw_boxes, readable
+from tasks.report.draw import Colour, readable
+from tasks.report.png import save_png
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,7 +29,6 @@ MARGIN_PX = 40
 TITLE_PX = 30
 HEADER_PX = 17
 CAPTION_PX = 15
-BOX_FONT_PX = 12
 PAPER: Colour = (250, 250, 248)
 MAT: Colour = (234, 234, 230)
 INK: Colour = (32, 34, 38)
@@ -38,34 +37,33 @@ SOFT_INK: Colour = (112, 116, 122)
 
 @dataclass(slots=True)
 class Pair:
-    """One image twice.
+    """One image twice, drawn on; pictures that `fitted` made first are not resized again.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB.
-        truth: ground truth, crowd regions included.
-        prediction: with scores.
-        caption: what stands below: a file name or an image id.
+        truth, prediction: (H, W, 3) uint8, RGB.
+        truth_caption, prediction_caption: what stands below.
     """
 
-    image: NDArray[np.uint8]
-    truth: Boxes
-    prediction: Boxes
-    caption: str
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    truth_caption: str
+    prediction_caption: str = ""
 
 
 def contact_sheet(
     pairs: Sequence[Pair],
     path: str | Path,
-    names: Sequence[str],
-    score_threshold: float,
+    *,
     title: str = "",
+    note: str = "",
+    legend: Sequence[tuple[str, Colour]] = (),
     columns: int = 3,
 ) -> Path:
     """Write a PNG of all pairs, in their order, row by row.
 
     Args:
-        names: of class 0, 1, ...
-        score_threshold: predictions below it are not drawn; the sheet says which it is, and how many they were.
+        note: below the title, after the number of images.
+        legend: what colours mean, above the pictures.
         columns: pairs side by side.
     Returns:
         `path`.
@@ -76,19 +74,25 @@ def contact_sheet(
         raise InputError(f"contact sheet {path}: there are no images to draw; give at least one")
     columns = min(columns, len(pairs))
     rows = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
-    heights = [max(_fitted(pair.image)[1] for pair in row) for row in rows]
+    heights = [
+        max(_fitted_size(picture)[1] for pair in row for picture in (pair.truth, pair.prediction)) for row in rows
+    ]
     pair_width = 2 * CELL_PX + INNER_PX
-    top = MARGIN_PX + 2 * TITLE_PX + 4 * HEADER_PX
-    below = 2 * CAPTION_PX + GAP_PX
     width = 2 * MARGIN_PX + columns * pair_width + (columns - 1) * GAP_PX
+    entries = list(_placed(legend, width - 2 * MARGIN_PX))
+    legend_top = MARGIN_PX + 2 * TITLE_PX + 2 * HEADER_PX
+    top = legend_top + 2 * HEADER_PX + (entries[-1][1] + 2 * HEADER_PX if entries else 0)
+    below = 2 * CAPTION_PX + GAP_PX
     height = top + sum(heights) + len(rows) * below - GAP_PX + MARGIN_PX
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    count = (
-        f"{len(pairs)} image{'s' if len(pairs) > 1 else ''}, predictions with a score of at least {score_threshold:g}"
-    )
+    count = f"{len(pairs)} image{'s' if len(pairs) > 1 else ''}" + (f", {note}" if note else "")
     _text(pen, (MARGIN_PX, MARGIN_PX), title or "Ground truth and prediction", TITLE_PX, INK)
     _text(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), count, HEADER_PX, SOFT_INK)
+    for x, y, name, colour in entries:
+        left, upper = MARGIN_PX + x, legend_top + y
+        pen.rectangle((left, upper, left + HEADER_PX - 1, upper + HEADER_PX - 1), fill=colour, outline=SOFT_INK)
+        _text(pen, (left + round(1.5 * HEADER_PX), upper), name, HEADER_PX, INK)
     for column in range(columns):
         x = MARGIN_PX + column * (pair_width + GAP_PX)
         _text(pen, (x, top - round(1.6 * HEADER_PX)), "ground truth", HEADER_PX, INK)
@@ -96,44 +100,49 @@ def contact_sheet(
     y = top
     for row, row_height in zip(rows, heights, strict=True):
         for column, pair in enumerate(row):
-            x = MARGIN_PX + column * (pair_width + GAP_PX)
-            _draw_pair(sheet, pen, pair, (x, y, row_height), names, score_threshold)
+            _draw_pair(sheet, pen, pair, (MARGIN_PX + column * (pair_width + GAP_PX), y, row_height))
         y += row_height + below
-    return _save(sheet, Path(path))
+    return save_png(sheet, path, "contact sheet")
 
 
-def _draw_pair(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    pair: Pair,
-    place: tuple[int, int, int],
-    names: Sequence[str],
-    score_threshold: float,
-) -> None:
+def fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image as large as its cell takes without cutting or stretching it."""
+    size = _fitted_size(image)
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    method = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
+
+
+def _draw_pair(sheet: Image.Image, pen: ImageDraw.ImageDraw, pair: Pair, place: tuple[int, int, int]) -> None:
     x, y, height = place
-    shown = pair.prediction.above(score_threshold)
-    width_px, height_px = _fitted(pair.image)
-    factor = width_px / pair.image.shape[1]
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(pair.image, (width_px, height_px), interpolation=method), dtype=np.uint8)
-    for column, boxes in enumerate((pair.truth, shown)):
+    line = y + height + round(0.5 * CAPTION_PX)
+    sides = ((pair.truth, pair.truth_caption), (pair.prediction, pair.prediction_caption))
+    for column, (drawn, caption) in enumerate(sides):
         left = x + column * (CELL_PX + INNER_PX)
         pen.rectangle((left, y, left + CELL_PX - 1, y + height - 1), fill=MAT)
-        picture = Image.fromarray(draw_boxes(small, boxes.scaled(factor), names, BOX_FONT_PX))
-        sheet.paste(picture, (left + (CELL_PX - width_px) // 2, y + (height - height_px) // 2))
-    hidden = len(pair.prediction) - len(shown)
-    objects = f"{len(pair.truth)} object{'' if len(pair.truth) == 1 else 's'}"
-    found = f"{len(shown)} shown" + (f", {hidden} below {score_threshold:g}" if hidden else "")
-    line = y + height + round(0.5 * CAPTION_PX)
-    _text(pen, (x, line), f"{pair.caption}: {objects}", CAPTION_PX, SOFT_INK, CELL_PX)
-    _text(pen, (x + CELL_PX + INNER_PX, line), found, CAPTION_PX, SOFT_INK, CELL_PX)
+        picture = Image.fromarray(fitted(drawn))
+        sheet.paste(picture, (left + (CELL_PX - picture.width) // 2, y + (height - picture.height) // 2))
+        _text(pen, (left, line), caption, CAPTION_PX, SOFT_INK, CELL_PX)
 
 
-def _fitted(image: NDArray[np.uint8]) -> tuple[int, int]:
+def _fitted_size(image: NDArray[np.uint8]) -> tuple[int, int]:
     """Width and height at which an image fills its cell without being cut or stretched."""
     height, width = image.shape[:2]
     factor = min(CELL_PX / width, MAX_HEIGHT_PX / height)
     return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _placed(legend: Sequence[tuple[str, Colour]], room: int) -> Iterator[tuple[int, int, str, Colour]]:
+    """Left and top of every entry, in lines of at most `room` pixels."""
+    x = y = 0
+    for name, colour in legend:
+        text, font = readable(name, HEADER_PX)
+        wide = round(1.5 * HEADER_PX + font.getlength(text))
+        if x and x + wide > room:
+            x, y = 0, y + round(1.5 * HEADER_PX)
+        yield x, y, name, colour
+        x += wide + round(1.5 * HEADER_PX)
 
 
 def _text(
@@ -147,19 +156,3 @@ def _text(
         keep -= 1
         shown = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
     pen.text(place, shown, fill=ink, font=font, anchor="la")
-
-
-def _save(sheet: Image.Image, path: Path) -> Path:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(partial, format="PNG")
-        partial.replace(path)
-    except OSError as error:
-        if partial.exists():
-            partial.unlink()
-        raise InputError(
-            f"contact sheet {path}: cannot be written ({error.strerror or error}); choose another folder"
-        ) from None
-    return path

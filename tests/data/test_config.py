@@ -2,29 +2,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
 
 from backbone.errors import InputError
-from tasks.data.config import AugmentConfig, BadBoxes, CocoConfig, DataConfig, ShapesConfig, VocConfig
+from tasks.data.config import BadBoxes, CocoConfig, DataConfig, ShapesConfig, VocConfig
+from tasks.data.transform_config import SSDTransformConfig
 
 
 @pytest.mark.parametrize("config", [ShapesConfig, CocoConfig, VocConfig])
 def test_omegaconf_takes_and_gives_them_back(config: type[DataConfig]) -> None:
     node = OmegaConf.structured(config)
     node.bad_boxes = "drop"
-    node.augment.flip = 0.25
     node.workers = 3
     made = OmegaConf.to_object(node)
     assert isinstance(made, config)
     assert made.bad_boxes is BadBoxes.drop
-    assert made.augment == replace(config().augment, flip=0.25)
     assert made.workers == 3
 
 
-@pytest.mark.parametrize("config", [AugmentConfig, ShapesConfig, CocoConfig, VocConfig])
+@pytest.mark.parametrize("config", [SSDTransformConfig, ShapesConfig, CocoConfig, VocConfig])
 def test_slots_refuse_unknown_keys(config: type) -> None:
     with pytest.raises(AttributeError):
         config().unknown = 1
@@ -33,7 +31,7 @@ def test_slots_refuse_unknown_keys(config: type) -> None:
 @pytest.mark.parametrize(
     ("config", "values", "message"),
     [
-        (CocoConfig, {"image_size": 31}, "data.image_size=31: must be at least 32"),
+        (SSDTransformConfig, {"image_size": 31}, "transform.image_size=31: must be at least 32"),
         (CocoConfig, {"batch_size": 0}, "data.batch_size=0: must be at least 1"),
         (VocConfig, {"workers": -1}, "data.workers=-1: must be at least 0"),
         (ShapesConfig, {"train_scenes": 0}, "data.train_scenes=0: must be at least 1"),
@@ -41,9 +39,9 @@ def test_slots_refuse_unknown_keys(config: type) -> None:
         (ShapesConfig, {"scene_size": 63}, "data.scene_size=63: must be at least 64"),
         (ShapesConfig, {"seed": -1}, "data.seed=-1: must be at least 0"),
         (ShapesConfig, {"batch_size": 0}, "data.batch_size=0: must be at least 1"),
-        (AugmentConfig, {"zoom_out": 1.5}, "data.augment.zoom_out=1.5: must be a probability from 0 to 1"),
-        (AugmentConfig, {"crop": -0.1}, "data.augment.crop=-0.1: must be a probability"),
-        (AugmentConfig, {"flip": float("nan")}, "data.augment.flip=nan: must be a probability"),
+        (SSDTransformConfig, {"zoom_out": 1.5}, "transform.zoom_out=1.5: must be a probability from 0 to 1"),
+        (SSDTransformConfig, {"crop": -0.1}, "transform.crop=-0.1: must be a probability"),
+        (SSDTransformConfig, {"flip": float("nan")}, "transform.flip=nan: must be a probability"),
     ],
 )
 def test_out_of_range(config: type, values: dict[str, float], message: str) -> None:
@@ -53,7 +51,7 @@ def test_out_of_range(config: type, values: dict[str, float], message: str) -> N
 
 @pytest.mark.parametrize("config", [ShapesConfig(), CocoConfig(), VocConfig()])
 def test_unknown_kind(config: DataConfig) -> None:
-    with pytest.raises(InputError, match="kind 'sound': must be one of detection"):
+    with pytest.raises(InputError, match=r"task=sound data=.*: this data has labels for .*detection"):
         config.build("sound")
 
 

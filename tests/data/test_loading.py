@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
@@ -16,11 +15,13 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Batch, DetectionTargets
 from tasks.data import datamodule as datamodule_module
-from tasks.data.collate import collate
-from tasks.data.config import AugmentConfig, CocoConfig
-from tasks.data.datamodule import DataModule, clean_error, count_small, default_workers, start_worker
+from tasks.data.collate import Collate
+from tasks.data.config import CocoConfig
+from tasks.data.datamodule import DataModule, clean_error, default_workers, start_worker
 from tasks.data.sampling import EvaluationSampler, TrainingSampler, TransformedData
+from tasks.data.transform_config import SSDTransformConfig
 from tasks.data.transforms import EvalTransform
+from tasks.detection import report_small
 from tests.data.builders import box_entry, image_entry, sample, write_coco_split
 
 if TYPE_CHECKING:
@@ -56,12 +57,21 @@ def config(tmp_path: Path) -> CocoConfig:
             for number in range((image - 1) % 3)
         ]
         write_coco_split(tmp_path, [image_entry(number) for number in range(1, count + 1)], boxes, split=split)
-    return CocoConfig(root=str(tmp_path), image_size=32, batch_size=4, workers=0)
+    return CocoConfig(root=str(tmp_path), batch_size=4, workers=0)
 
 
 @pytest.fixture
 def splits(config: CocoConfig) -> DataSplits:
     return config.build("detection")
+
+
+COLLATE = Collate({"detection": "detection"})
+
+
+def module_of(
+    splits: DataSplits, config: CocoConfig, seed: int = 0, transform: SSDTransformConfig | None = None
+) -> DataModule:
+    return DataModule(splits, config, transform or SSDTransformConfig(image_size=32), COLLATE.kinds, seed)
 
 
 def epoch(module: DataModule, number: int) -> list[Batch]:
@@ -73,7 +83,7 @@ def epoch(module: DataModule, number: int) -> list[Batch]:
 
 def test_collate_pads_to_the_most_objects() -> None:
     samples = [sample(20, 40, [[4, 5, 20, 20], [0, 0, 40, 20]], seed=3), sample(20, 40, [], seed=4)]
-    batch = collate(samples)
+    batch = COLLATE(samples)
     targets = targets_of(batch)
     assert (batch.images.shape, batch.images.dtype) == ((2, 3, 20, 40), torch.uint8)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -88,7 +98,7 @@ def test_collate_pads_to_the_most_objects() -> None:
 
 
 def test_collate_without_any_object() -> None:
-    targets = targets_of(collate([sample(8, 8, []), sample(8, 8, [])]))
+    targets = targets_of(COLLATE([sample(8, 8, []), sample(8, 8, [])]))
     assert targets.boxes_xyxy_rel.shape == (2, 0, 4)
     assert targets.labels.shape == targets.crowd.shape == (2, 0)
 
@@ -139,9 +149,9 @@ def test_plain_positions_are_their_own_seed(splits: DataSplits) -> None:
 
 
 def test_the_same_batches_for_any_number_of_workers(splits: DataSplits, config: CocoConfig) -> None:
-    plain = epoch(DataModule(splits, config, seed=1), 2)
+    plain = epoch(module_of(splits, config, seed=1), 2)
     config.workers = 2
-    module = DataModule(splits, config, seed=1)
+    module = module_of(splits, config, seed=1)
     loader = module.train_dataloader()
     assert isinstance(loader.sampler, TrainingSampler)
     for number in (2, 0, 2):
@@ -152,14 +162,14 @@ def test_the_same_batches_for_any_number_of_workers(splits: DataSplits, config: 
 
 
 def test_seed_and_epoch_change_the_batches(splits: DataSplits, config: CocoConfig) -> None:
-    first = epoch(DataModule(splits, config, seed=1), 0)
-    assert all(same(a, b) for a, b in zip(first, epoch(DataModule(splits, config, seed=1), 0), strict=True))
-    for other in (epoch(DataModule(splits, config, seed=1), 1), epoch(DataModule(splits, config, seed=2), 0)):
+    first = epoch(module_of(splits, config, seed=1), 0)
+    assert all(same(a, b) for a, b in zip(first, epoch(module_of(splits, config, seed=1), 0), strict=True))
+    for other in (epoch(module_of(splits, config, seed=1), 1), epoch(module_of(splits, config, seed=2), 0)):
         assert not any(same(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_evaluation_sees_everything_in_order_unchanged(splits: DataSplits, config: CocoConfig) -> None:
-    module = DataModule(splits, config)
+    module = module_of(splits, config)
     for loader in (module.val_dataloader(), module.test_dataloader(), module.predict_dataloader()):
         batches = list(loader)
         assert [batch.image_ids.tolist() for batch in batches] == [[1, 2, 3, 4], [5]]
@@ -174,24 +184,16 @@ def test_ranks_share_the_images(splits: DataSplits, config: CocoConfig, monkeypa
     seen = []
     for rank in range(2):
         monkeypatch.setattr(DataModule, "_rank", lambda self, rank=rank: (rank, 2))
-        seen += [batch.image_ids for batch in DataModule(splits, config).val_dataloader()]
+        seen += [batch.image_ids for batch in module_of(splits, config).val_dataloader()]
     assert sorted(torch.cat(seen).tolist()) == [1, 2, 3, 4, 5]
 
 
-def test_objects_too_small_are_counted_once(
-    splits: DataSplits, config: CocoConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert count_small(splits.train, 32) == (0, 9)
-    assert count_small(splits.train, 2) == (9, 9)
-    config.image_size = 2
-    module = DataModule(splits, config)
-    module.setup("validate")
+def test_objects_too_small_are_counted(splits: DataSplits, caplog: pytest.LogCaptureFixture) -> None:
+    report_small(splits.train, 32)
     assert not caplog.records
-    with caplog.at_level(logging.WARNING):
-        module.setup("fit")
-        module.setup("fit")
+    report_small(splits.train, 2)
     (record,) = caplog.records
-    assert "9 of 9 training objects are narrower than 1 pixel at data.image_size=2" in record.getMessage()
+    assert "9 of 9 training objects are narrower than 1 pixel at transform.image_size=2" in record.getMessage()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -200,11 +202,11 @@ def test_error_of_a_worker_reads_as_it_was_raised(splits: DataSplits, config: Co
     file.write_bytes(file.read_bytes()[:-40])
     config.workers = workers
     with pytest.raises(InputError, match="broken JPEG") as raised:
-        list(DataModule(splits, config).val_dataloader())
+        list(module_of(splits, config).val_dataloader())
     assert ("Traceback" in str(raised.value)) == (workers > 0)
     message = str(clean_error(raised.value))
     assert message.startswith(f"{file}: broken JPEG (")
-    assert message.endswith("remove its entry from the annotations")
+    assert message.endswith("take it out of the data set")
     assert "\n" not in message
 
 
@@ -226,14 +228,14 @@ def test_default_workers(monkeypatch: pytest.MonkeyPatch, cores: int, devices: i
 def test_loader_settings(splits: DataSplits, config: CocoConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datamodule_module, "default_workers", lambda devices: 2)
     config.workers = None
-    loader = DataModule(splits, config).train_dataloader()
+    loader = module_of(splits, config).train_dataloader()
     assert (loader.num_workers, loader.persistent_workers) == (2, True)
     assert loader.pin_memory == torch.cuda.is_available()
 
 
 def test_augmentation_can_be_switched_off(splits: DataSplits, config: CocoConfig) -> None:
-    config.augment = AugmentConfig(photometric=False, zoom_out=0, crop=0, flip=0)
-    for batch in epoch(DataModule(splits, config), 0):
+    plain = SSDTransformConfig(image_size=32, photometric=False, zoom_out=0, crop=0, flip=0)
+    for batch in epoch(module_of(splits, config, transform=plain), 0):
         for image, number in zip(batch.images, batch.image_ids.tolist(), strict=True):
             expected = EvalTransform(32)(splits.train[number - 1])
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected.image)

@@ -10,7 +10,8 @@ import pytest
 
 from backbone.errors import InputError
 from tasks.data.coco import CocoDetection
-from tasks.data.config import AugmentConfig, BadBoxes, CocoConfig, VocConfig
+from tasks.data.config import BadBoxes, CocoConfig, VocConfig
+from tasks.data.transform_config import SSDTransformConfig
 from tasks.data.transforms import TrainTransform
 
 ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
@@ -50,7 +51,7 @@ def test_coco_splits_and_augmentation() -> None:
     splits = CocoConfig(root=str(ROOT / "coco")).build("detection")
     assert len(splits.train) == 343
     assert sum(len(boxes) for boxes, _ in splits.train.boxes()) == 2974 - 29
-    apply = TrainTransform(320, AugmentConfig())
+    apply = TrainTransform(SSDTransformConfig(image_size=320))
     for index in range(0, 343, 7):
         sample = apply(splits.train[index], index)
         assert ((sample.boxes_xyxy_px >= 0) & (sample.boxes_xyxy_px <= 320)).all()

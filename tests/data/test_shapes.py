@@ -128,7 +128,7 @@ def test_outlines_are_the_shapes_they_are_called(name: str) -> None:
 
 def test_written_and_read_by_the_coco_reader(tmp_path: Path) -> None:
     config = small(tmp_path / "new" / "shapes", train_scenes=12)
-    splits = build_splits(config)
+    splits = build_splits(config, "detection")
     assert (len(splits.train), len(splits.val), splits.test) == (12, 2, None)
     assert splits.labels.names == NAMES
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["shapes"]
@@ -143,50 +143,50 @@ def test_written_and_read_by_the_coco_reader(tmp_path: Path) -> None:
 
 
 def test_splits_and_seeds_give_other_scenes(tmp_path: Path) -> None:
-    first = build_splits(small(tmp_path / "a"))
-    second = build_splits(small(tmp_path / "b", seed=1))
+    first = build_splits(small(tmp_path / "a"), "detection")
+    second = build_splits(small(tmp_path / "b", seed=1), "detection")
     assert (first.train[0].image != first.val[0].image).any()
     assert (first.train[0].image != second.train[0].image).any()
 
 
 def test_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small(tmp_path / "shapes")
-    build_splits(config)
+    build_splits(config, "detection")
     monkeypatch.setattr(splits_module, "draw_scene", None)
-    assert len(build_splits(config).train) == 3
+    assert len(build_splits(config, "detection").train) == 3
 
 
 def test_an_existing_empty_folder_is_filled(tmp_path: Path) -> None:
-    assert len(build_splits(small(tmp_path)).val) == 2
+    assert len(build_splits(small(tmp_path), "detection").val) == 2
 
 
 def test_folder_of_other_scenes_is_refused(tmp_path: Path) -> None:
-    build_splits(small(tmp_path / "shapes"))
+    build_splits(small(tmp_path / "shapes"), "detection")
     with pytest.raises(InputError, match=r"shapes: holds scenes drawn with .*'seed': 0.*, not .*'seed': 1.*; name"):
-        build_splits(small(tmp_path / "shapes", seed=1))
+        build_splits(small(tmp_path / "shapes", seed=1), "detection")
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     for root in (tmp_path, tmp_path / "thesis.txt"):
         with pytest.raises(InputError, match=r"holds no scenes but is not empty; name an empty or new folder"):
-            build_splits(small(root))
+            build_splits(small(root), "detection")
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"shapes: cannot be written \(.*\); name another folder by data\.root="):
-        build_splits(small(tmp_path / "file" / "shapes"))
+        build_splits(small(tmp_path / "file" / "shapes"), "detection")
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(splits_module, "draw_scene", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        build_splits(small(tmp_path / "shapes"))
+        build_splits(small(tmp_path / "shapes"), "detection")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,14 +194,14 @@ def test_another_process_may_be_first(tmp_path: Path, monkeypatch: pytest.Monkey
     config, root = small(tmp_path / "shapes"), tmp_path / "shapes"
     draw_all = splits_module._draw_all
 
-    def slow(folder: Path, values: ShapesConfig) -> None:
+    def slow(folder: Path, values: ShapesConfig, kind: str) -> None:
         monkeypatch.setattr(splits_module, "_draw_all", draw_all)
-        ensure_scenes(root, values)
+        ensure_scenes(root, values, kind)
         (root / "train" / "marker").write_text("first")
-        draw_all(folder, values)
+        draw_all(folder, values, kind)
 
     monkeypatch.setattr(splits_module, "_draw_all", slow)
-    build_splits(config)
+    build_splits(config, "detection")
     assert (root / "train" / "marker").exists()
     assert list(tmp_path.iterdir()) == [root]
 
@@ -212,17 +212,18 @@ def test_a_move_that_fails_for_another_reason_is_not_hidden(tmp_path: Path, monk
 
     monkeypatch.setattr(type(tmp_path), "rename", refuse)
     with pytest.raises(PermissionError, match="no"):
-        build_splits(small(tmp_path / "shapes"))
+        build_splits(small(tmp_path / "shapes"), "detection")
 
 
 def test_cache_folder_depends_on_what_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = scenes_folder(small(None))
-    assert first == scenes_folder(small(None, image_size=320, batch_size=4))
-    assert len({first, *(scenes_folder(small(None, **{key: 70})) for key in ("seed", "scene_size", "val_scenes"))}) == 4
-    assert len(build_splits(small(None)).train) == 3
+    first = scenes_folder(small(None), "detection")
+    assert first == scenes_folder(small(None, batch_size=4), "detection")
+    others = [small(None, **{key: 70}) for key in ("seed", "scene_size", "val_scenes")]
+    assert len({first, *(scenes_folder(other, "detection") for other in others)}) == 4
+    assert len(build_splits(small(None), "detection").train) == 3
     record = json.loads((first / "shapes.json").read_text())
     assert record["train_scenes"] == 3
     assert record["version"] == splits_module.VERSION
     monkeypatch.setattr(splits_module, "VERSION", splits_module.VERSION + 1)
-    assert scenes_folder(small(None)) != first
+    assert scenes_folder(small(None), "detection") != first

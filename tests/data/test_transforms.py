@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.config import AugmentConfig
+from tasks.data.transform_config import SSDTransformConfig
 from tasks.data.transforms import MASK_FILL, EvalTransform, TrainTransform
 from tests.data.builders import sample
 
@@ -24,7 +24,7 @@ OFF = {"photometric": False, "zoom_out": 0.0, "crop": 0.0, "flip": 0.0}
 
 
 def transform(size: int, **on: float) -> TrainTransform:
-    return TrainTransform(size, AugmentConfig(**(OFF | on)))
+    return TrainTransform(SSDTransformConfig(image_size=size, **(OFF | on)))
 
 
 @st.composite
@@ -60,8 +60,8 @@ def test_boxes_stay_in_range_and_keep_their_labels(item: Sample, seed: int) -> N
     before = item.image.copy()
     for apply in (
         EvalTransform(48),
-        TrainTransform(48, AugmentConfig()),
-        TrainTransform(48, AugmentConfig(zoom_out=1.0, crop=1.0)),
+        TrainTransform(SSDTransformConfig(image_size=48)),
+        TrainTransform(SSDTransformConfig(image_size=48, zoom_out=1.0, crop=1.0)),
     ):
         out = apply(item, seed)
         assert (out.image.shape, out.image.dtype) == ((48, 48, 3), np.uint8)
@@ -171,7 +171,7 @@ def test_photometric_changes_colours_only() -> None:
 
 def test_same_seed_same_result_in_any_order() -> None:
     item = sample(90, 70, [[5, 5, 25, 25], [30, 30, 60, 80]])
-    apply, other = TrainTransform(64, AugmentConfig()), TrainTransform(64, AugmentConfig())
+    apply, other = TrainTransform(SSDTransformConfig(image_size=64)), TrainTransform(SSDTransformConfig(image_size=64))
     first = [apply(item, seed) for seed in range(10)]
     for seed in (7, 3, 9, 0):
         assert same(other(item, seed), first[seed])
@@ -189,14 +189,14 @@ def test_flip_does_not_follow_the_other_choices() -> None:
 
 
 def test_mask_and_class_go_along() -> None:
-    item = flat(60, 60, (0, 0, 30, 60))
+    item = flat(64, 64, (0, 0, 32, 64))
     item.class_index = 4
-    out = EvalTransform(30)(item)
+    out = EvalTransform(32)(item)
     assert out.mask is not None
-    assert (out.mask[:, :15] == 1).all()
-    assert not out.mask[:, 15:].any()
+    assert (out.mask[:, :16] == 1).all()
+    assert not out.mask[:, 16:].any()
     assert out.class_index == 4
-    assert transform(30)(item, 0).class_index == 4
+    assert transform(32)(item, 0).class_index == 4
 
 
 def test_importing_asks_no_network() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TINY = (
     "backbone.width=0.1",
-    "data.image_size=64",
+    "transform.image_size=64",
     "data.scene_size=64",
     "data.train_scenes=12",
     "data.val_scenes=5",
@@ -40,6 +40,5 @@ def trident(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 def tiny_run(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> int:
     """A training of a few steps on a few scenes, into `folder / "run"`."""
-    return trident(
-        monkeypatch, "task=detection", *TINY, f"data.root={folder / 'scenes'}", f"run_dir={folder / 'run'}", *words
-    )
+    task = () if any(word.startswith("task=") for word in words) else ("task=detection",)
+    return trident(monkeypatch, *task, *TINY, f"data.root={folder / 'scenes'}", f"run_dir={folder / 'run'}", *words)

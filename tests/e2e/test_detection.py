@@ -50,6 +50,7 @@ def test_checkpoint_says_what_it_is(run: Path) -> None:
         "task": "detection",
         "backbone": "mobilenet_v2",
         "head": "ssdlite",
+        "transform": "ssd",
         "data": "shapes",
     }
     assert len(json.loads(header["labels"])["detection"]["names"]) >= 3
@@ -100,8 +101,8 @@ def test_says_which_data_and_how_to_switch(
 
 
 def test_one_batch_can_be_learned_by_heart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    words = ("data.train_scenes=4", "trainer.max_steps=40", "optim.warmup_steps=5", "data.augment.crop=0")
-    words = (*words, "data.augment.zoom_out=0", "data.augment.flip=0", "data.augment.photometric=false")
+    words = ("data.train_scenes=4", "trainer.max_steps=40", "optim.warmup_steps=5", "transform.crop=0")
+    words = (*words, "transform.zoom_out=0", "transform.flip=0", "transform.photometric=false")
     assert tiny_run(monkeypatch, tmp_path, *words, "backbone.width=0.35", "logger.every_steps=1") == 0
     lines = (tmp_path / "run" / "csv" / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("train/loss")

@@ -54,7 +54,7 @@ def test_fine_tunes_and_reports_the_test_split(
         monkeypatch,
         "data=voc",
         f"data.root={voc_folder(tmp_path / 'voc')}",
-        "data.image_size=64",
+        "transform.image_size=64",
         "data.batch_size=4",
         "data.workers=0",
         "trainer.max_steps=2",

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from tasks.evaluation.coco_map import evaluate_results
-from tasks.evaluation.table import class_table, print_scores
+from tasks.evaluation.table import ClassRow, class_table, print_scores
 from tests.evaluation.scenes import thing, truth
 
 
@@ -41,9 +41,9 @@ def class_column(lines: list[str]) -> list[str]:
 
 def test_classes_by_name_and_by_precision():
     assert class_column(printed("name")) == ["Apple", "c12", "c6", "zebra [bold]"]
-    assert class_column(printed("map")) == ["c6", "zebra [bold]", "Apple", "c12"]
-    assert printed("map")[-4].split() == ["c6", "1", "1.000"]
-    assert printed("map")[-1].split() == ["c12", "0", "–"]
+    assert class_column(printed("value")) == ["c6", "zebra [bold]", "Apple", "c12"]
+    assert printed("value")[-4].split() == ["c6", "1", "1.000"]
+    assert printed("value")[-1].split() == ["c12", "0", "–"]
 
 
 def test_many_classes_stand_side_by_side_and_none_is_lost():
@@ -51,7 +51,8 @@ def test_many_classes_stand_side_by_side_and_none_is_lost():
     scores = evaluate_results(ground_truth, [], "faster_coco_eval")
     for width in (30, 80, 200):
         console = Console(file=io.StringIO(), width=width)
-        console.print(class_table(scores, width=width))
+        rows = [ClassRow(one.name, one.objects, one.map) for one in scores.classes]
+        console.print(class_table(rows, "objects", "AP", width=width))
         lines = console.file.getvalue().splitlines()
         assert max(map(len, lines)) <= width
         words = console.file.getvalue().split()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 comparison = cache(comparisons.comparison)
-TINY = ("mode=profile", "backbone.width=0.1", "data.image_size=64", "profile.passes=1")
+TINY = ("mode=profile", "backbone.width=0.1", "transform.image_size=64", "profile.passes=1")
 
 
 def test_twenty_two_checkpoints_equal_ours() -> None:

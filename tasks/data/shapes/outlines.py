@@ -21,8 +21,9 @@ def _circle(radius: float) -> NDArray[np.float64]:
     return _arc(radius, 0.0, 2 * np.pi)
 
 
-def _polygon(corners: int) -> NDArray[np.float64]:
-    return _arc(1.0, 0.0, 2 * np.pi, corners + 1)[:-1]
+def _polygon(corners: int, first: float = -np.pi / 2) -> NDArray[np.float64]:
+    """The first corner is on top unless another angle is given."""
+    return _arc(1.0, first, first + 2 * np.pi, corners + 1)[:-1]
 
 
 def _star() -> NDArray[np.float64]:
@@ -41,7 +42,7 @@ def _cross() -> NDArray[np.float64]:
 OUTLINES: dict[str, tuple[NDArray[np.float64], ...]] = {
     "circle": (_circle(1.0),),
     "cross": (_cross(),),
-    "square": (_polygon(4),),
+    "square": (_polygon(4, np.pi / 4),),
     "star": (_star(),),
     "triangle": (_polygon(3),),
 }

@@ -39,6 +39,8 @@ MIN_CONTRAST = 130.0
 
 PATTERNED_SHARE = 0.1
 OUTLINED_SHARE = 0.3
+MAX_TILT = np.pi / 8
+"""Radians by which a shape is turned either way: things in photographs mostly stand upright too."""
 STRETCH = 1.25
 """Largest ratio by which a shape is drawn longer or wider."""
 PLACING_TRIALS = 8
@@ -89,19 +91,22 @@ class Placed:
     visible: int
 
 
-def draw_scene(size: int, rng: np.random.Generator) -> Scene:
-    """A scene of `size` x `size` pixels. The same state of `rng` gives the same scene."""
+def draw_scene(size: int, rng: np.random.Generator, *, single: int | None = None) -> Scene:
+    """A scene of `size` x `size` pixels. The same state of `rng` gives the same scene.
+
+    Args:
+        single: class of the only object, for a picture to classify; None: none to `MAX_OBJECTS` of any class.
+    """
     canvas = paint_background(size, rng)
     add_clutter(canvas, rng)
     owner = np.zeros((size, size), dtype=np.uint8)
     placed: list[Placed] = []
-    wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(1, MAX_OBJECTS + 1))
-    for _ in range(wanted):
-        for _ in range(PLACING_TRIALS):
-            candidate = _shape(size, rng)
-            if _put(candidate, placed, owner):
-                _paint(canvas, candidate, rng)
-                break
+    if single is not None:
+        while not placed:
+            _place_one(canvas, placed, owner, rng, single)
+    elif rng.random() >= EMPTY_SHARE:
+        for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
+            _place_one(canvas, placed, owner, rng)
     labels = np.array([item.label for item in placed], dtype=np.int64)
     areas = np.array([item.visible for item in placed], dtype=np.int64)
     by_class = np.bincount(labels, weights=areas, minlength=len(NAMES))
@@ -115,11 +120,26 @@ def draw_scene(size: int, rng: np.random.Generator) -> Scene:
     )
 
 
-def _shape(size: int, rng: np.random.Generator) -> Placed:
-    """A shape of any class, size, rotation and place; part of it may be beyond the border."""
-    label = int(rng.integers(len(NAMES)))
+def _place_one(
+    canvas: NDArray[np.float32],
+    placed: list[Placed],
+    owner: NDArray[np.uint8],
+    rng: np.random.Generator,
+    label: int | None = None,
+) -> None:
+    """Draw one more object, of any class or of this one, if a place for it is found."""
+    for _ in range(PLACING_TRIALS):
+        candidate = _shape(canvas.shape[1], rng, label)
+        if _put(candidate, placed, owner):
+            _paint(canvas, candidate, rng)
+            break
+
+
+def _shape(size: int, rng: np.random.Generator, label: int | None) -> Placed:
+    """A shape of any size and place, tilted a little; part of it may be beyond the border."""
+    label = int(rng.integers(len(NAMES))) if label is None else label
     side = size * SCALES[0] * (SCALES[1] / SCALES[0]) ** rng.random()
-    angle, stretch = rng.uniform(0, 2 * np.pi), STRETCH ** rng.uniform(-1, 1)
+    angle, stretch = rng.uniform(-MAX_TILT, MAX_TILT), STRETCH ** rng.uniform(-1, 1)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     curves = [curve * [stretch, 1.0] @ rotation.T for curve in OUTLINES[NAMES[label]]]
     low, high = curves[0].min(axis=0), curves[0].max(axis=0)

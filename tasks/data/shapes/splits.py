@@ -17,46 +17,60 @@ from rich.progress import Progress
 
 from backbone.errors import InputError
 from tasks.data.coco import CocoDetection
+from tasks.data.image_folder import read_split
+from tasks.data.shapes.outlines import NAMES
 from tasks.data.shapes.scene import draw_scene
-from tasks.data.shapes.writers import write_coco
-from tasks.data.splits import DataSplits
+from tasks.data.shapes.writers import MASK_NAMES, write_coco, write_folders, write_voc
+from tasks.data.splits import DataSplits, VisionData
+from tasks.data.voc_segmentation import VocSegmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tasks.data.config import ShapesConfig
-    from tasks.data.shapes.scene import Scene
+from tasks.data.shapes.scene import Scene
 
 log = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 """Of the generator: raised with every change of what it draws, so that nobody trains on scenes of an older one."""
 SPLITS = ("train", "val")
+WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc}
+"""By what is learned: the layout of a real data set."""
+MAX_MEGAPIXELS = 90.0
+READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
+    "classification": lambda root, split, config: read_split(root / split, NAMES, MAX_MEGAPIXELS),
+    "detection": lambda root, split, config: CocoDetection(root, split, config.bad_boxes),
+    "segmentation": lambda root, split, config: VocSegmentation(root, split, MASK_NAMES),
+}
 RECORD = "shapes.json"
 """Says what was drawn; written last, so a folder that has it is complete."""
 
 
-def build_splits(config: ShapesConfig) -> DataSplits:
+def build_splits(config: ShapesConfig, kind: str) -> DataSplits:
     """Train and val, drawn if they are not there. Scenes of val are from other seeds than those of train.
+
+    Args:
+        kind: what is learned. To be classified, scenes have one object each.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    root = scenes_folder(config)
-    ensure_scenes(root, config)
-    train, val = (CocoDetection(root, split, config.bad_boxes) for split in SPLITS)
+    root = scenes_folder(config, kind)
+    ensure_scenes(root, config, kind)
+    train, val = (READERS[kind](root, split, config) for split in SPLITS)
     return DataSplits(train=train, val=val, test=None, labels=train.labels)
 
 
-def scenes_folder(config: ShapesConfig) -> Path:
+def scenes_folder(config: ShapesConfig, kind: str) -> Path:
     """`data.root`, or a folder of the user's cache that is named by what is in it."""
     if config.root is not None:
         return Path(config.root)
-    digest = hashlib.sha256(json.dumps(_parameters(config), sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(_parameters(config, kind), sort_keys=True).encode()).hexdigest()[:12]
     return Path(platformdirs.user_cache_dir("trident")) / "shapes" / digest
 
 
-def ensure_scenes(root: Path, config: ShapesConfig) -> None:
+def ensure_scenes(root: Path, config: ShapesConfig, kind: str) -> None:
     """Draw the scenes into `root` unless they are there.
 
     They are drawn into a folder beside it, which is renamed in the end; of several processes that do so at once,
@@ -65,7 +79,7 @@ def ensure_scenes(root: Path, config: ShapesConfig) -> None:
     Raises:
         InputError: `root` holds other scenes or anything else, or cannot be written.
     """
-    wanted = _parameters(config)
+    wanted = _parameters(config, kind)
     if _is_there(root, wanted):
         return
     log.info("drawing %d scenes into %s", config.train_scenes + config.val_scenes, root)
@@ -75,7 +89,7 @@ def ensure_scenes(root: Path, config: ShapesConfig) -> None:
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error.strerror}); name another folder by data.root=") from error
     try:
-        _draw_all(temporary, config)
+        _draw_all(temporary, config, kind)
         (temporary / RECORD).write_text(json.dumps(wanted, indent=2), encoding="utf-8")
         temporary.chmod(0o755)
         try:
@@ -87,9 +101,10 @@ def ensure_scenes(root: Path, config: ShapesConfig) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _parameters(config: ShapesConfig) -> dict[str, Any]:
+def _parameters(config: ShapesConfig, kind: str) -> dict[str, Any]:
     return {
         "version": VERSION,
+        "labels": kind,
         "train_scenes": config.train_scenes,
         "val_scenes": config.val_scenes,
         "scene_size": config.scene_size,
@@ -109,7 +124,7 @@ def _is_there(root: Path, wanted: dict[str, Any]) -> bool:
     return True
 
 
-def _draw_all(root: Path, config: ShapesConfig) -> None:
+def _draw_all(root: Path, config: ShapesConfig, kind: str) -> None:
     counts = dict(zip(SPLITS, (config.train_scenes, config.val_scenes), strict=True))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -117,8 +132,10 @@ def _draw_all(root: Path, config: ShapesConfig) -> None:
 
         def scenes(number: int, count: int) -> Iterator[Scene]:
             for index in range(count):
-                yield draw_scene(config.scene_size, np.random.default_rng([config.seed, number, index]))
+                rng = np.random.default_rng([config.seed, number, index])
+                single = index % len(NAMES) if kind == "classification" else None
+                yield draw_scene(config.scene_size, rng, single=single)
                 progress.advance(task)
 
         for number, split in enumerate(SPLITS):
-            write_coco(root, split, scenes(number, counts[split]))
+            WRITERS[kind](root, split, scenes(number, counts[split]))

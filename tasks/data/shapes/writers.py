@@ -9,6 +9,7 @@ import simplejpeg
 
 from tasks.data.labels import LabelMap
 from tasks.data.shapes.outlines import NAMES
+from tasks.report.draw_masks import write_palette_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tasks.data.shapes.scene import Scene
 
 JPEG_QUALITY = 92
+MASK_NAMES = ("background", *NAMES)
+"""Of the values of a mask."""
 
 
 def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
@@ -29,7 +32,7 @@ def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     annotations: list[dict[str, Any]] = []
     for image_id, scene in enumerate(scenes, start=1):
         name = f"{image_id:06d}.jpg"
-        (folder / name).write_bytes(simplejpeg.encode_jpeg(scene.image, quality=JPEG_QUALITY))
+        _write_jpeg(folder / name, scene)
         height, width = scene.image.shape[:2]
         images.append({"id": image_id, "file_name": name, "height": height, "width": width})
         for box, label, area in zip(
@@ -49,3 +52,33 @@ def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     categories = [{"id": number, "name": name} for number, name in zip(labels.ids, labels.names, strict=True)]
     contents = {"images": images, "annotations": annotations, "categories": categories}
     (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(contents), encoding="utf-8")
+
+
+def write_folders(root: Path, split: str, scenes: Iterable[Scene]) -> None:
+    """`{split}/{class}/*.jpg`, as ImageNet has it."""
+    for number, scene in enumerate(scenes, start=1):
+        assert scene.class_index is not None
+        folder = root / split / NAMES[scene.class_index]
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_jpeg(folder / f"{number:06d}.jpg", scene)
+
+
+def write_voc(root: Path, split: str, scenes: Iterable[Scene]) -> None:
+    """`JPEGImages`, `SegmentationClass` and `ImageSets/Segmentation/{split}.txt`, as PASCAL VOC has it.
+
+    The values of the masks are indices of `MASK_NAMES`, 255 the edges of objects.
+    """
+    folders = [root / name for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    images, masks, lists = folders
+    names = []
+    for number, scene in enumerate(scenes, start=1):
+        names.append(f"{split}_{number:06d}")
+        _write_jpeg(images / f"{names[-1]}.jpg", scene)
+        write_palette_png(scene.mask, masks / f"{names[-1]}.png")
+    (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _write_jpeg(path: Path, scene: Scene) -> None:
+    path.write_bytes(simplejpeg.encode_jpeg(scene.image, quality=JPEG_QUALITY))

@@ -1,0 +1,144 @@
+"""From JPEG files to training images: Trident against torchvision's two pipelines, all measured in this run.
+
+python benchmarks/loader.py [--images FOLDER] [--size 224] [--repeats 7] [--json FILE]
+
+One process, one thread. Every candidate reads the same files, draws windows of 8 to 100 % of the area, resizes them to
+the square and mirrors half of them. The first peer is torchvision's reference (Pillow, RandomResizedCrop, flip,
+ToTensor, Normalize), the second its v2 transforms on tensors (decode_jpeg). Theirs end in normalised floats. Ours end
+in uint8 and are normalised on the device, whole batches at once; the row "ours, normalised" does that here on the CPU,
+image by image. The candidates take turns, so that a busy machine disturbs all alike; the figures are medians of CPU
+time. Without --images it draws pictures of 500 x 375 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+from torchvision import transforms as v1
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+from torchvision.transforms import v2
+
+from tasks.data.classification import ClassificationDataset
+from tasks.data.crops import RandomCrop
+from tasks.data.image_folder import is_image
+from tasks.data.labels import LabelMap
+from tasks.data.sampling import TransformedData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEIGHT, WIDTH, DRAWN = 375, 500, 100
+QUALITY = 90
+MAX_MEGAPIXELS = 90
+
+
+def draw_jpegs(folder: Path) -> None:
+    """Clouds of all sizes, which take about as many bytes as photographs do."""
+    rng = np.random.default_rng(0)
+    for number in range(DRAWN):
+        picture = np.full((HEIGHT, WIDTH, 3), 128, dtype=np.float32)
+        for cells in (3, 10, 40, 160):
+            clouds = rng.normal(0, 24, (cells, cells, 3)).astype(np.float32)
+            picture += cv2.resize(clouds, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        image = np.clip(picture, 0, 255).astype(np.uint8)
+        data = simplejpeg.encode_jpeg(image, quality=QUALITY, colorsubsampling="420")
+        (folder / f"{number:03d}.jpg").write_bytes(data)
+
+
+def candidates(paths: list[Path], size: int) -> dict[str, Callable[[int], Any]]:
+    """By name: makes the training image at a position."""
+    names, labels = [str(path) for path in paths], LabelMap.numbered(["any"])
+    data = ClassificationDataset(Path(), names, [0] * len(names), labels, MAX_MEGAPIXELS)
+    ours = TransformedData(data, RandomCrop(size))
+    reference = v1.Compose(
+        [v1.RandomResizedCrop(size), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)]
+    )
+    on_tensors = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    scale = 1 / (255 * torch.tensor(STD))
+    shift = torch.tensor(MEAN) / torch.tensor(STD)
+
+    def read_reference(position: int) -> Any:
+        with Image.open(names[position]) as picture:
+            return reference(picture.convert("RGB"))
+
+    def read_on_tensors(position: int) -> Any:
+        return on_tensors(decode_jpeg(read_file(names[position]), ImageReadMode.RGB))
+
+    return {
+        "ours": lambda position: ours[position].image,
+        "ours, normalised": lambda position: torch.from_numpy(ours[position].image).float().mul_(scale).sub_(shift),
+        "torchvision, Pillow": read_reference,
+        "torchvision v2, tensors": read_on_tensors,
+    }
+
+
+def images_per_second(read: dict[str, Callable[[int], Any]], count: int, repeats: int) -> dict[str, float]:
+    """Of CPU time, median; the first round is not counted."""
+    spent: dict[str, list[float]] = {name: [] for name in read}
+    for _ in range(repeats + 1):
+        for name, candidate in read.items():
+            start = time.process_time()
+            for position in range(count):
+                candidate(position)
+            spent[name].append(time.process_time() - start)
+    return {name: count / median(times[1:]) for name, times in spent.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, help="folder of JPEG files, searched with its sub-folders")
+    parser.add_argument("--size", type=int, default=224, help="side of the square in pixels")
+    parser.add_argument("--repeats", type=int, default=7, help="counted rounds over the files of each candidate")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.images or Path(temporary)
+        if options.images is None:
+            draw_jpegs(folder)
+        paths = sorted(
+            path for path in folder.rglob("*") if is_image(path.name) and path.read_bytes()[:2] == b"\xff\xd8"
+        )
+        if not paths:
+            parser.error(f"{folder} holds no JPEG file")
+        pixels = median(int(np.prod(simplejpeg.decode_jpeg_header(path.read_bytes())[:2])) for path in paths)
+        figures = images_per_second(candidates(paths, options.size), len(paths), options.repeats)
+    peers = list(figures)[2:]
+    print(f"{len(paths)} JPEG files, median {pixels / 1000:.0f} kilopixels, to {options.size} x {options.size} pixels")
+    print(f"{'':24}  images/s  " + "  ".join(f"ratio to {peer}" for peer in peers))
+    for name, speed in figures.items():
+        ratios = "  ".join(f"{speed / figures[peer]:{len(peer) + 9}.2f}" for peer in peers)
+        print(f"{name:24}  {speed:8.0f}  {ratios}")
+    if options.json is not None:
+        contents = {"files": len(paths), "median_pixels": pixels, "images_per_second": figures}
+        options.json.write_text(json.dumps(contents, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Mobile DeepLabv3 segmentation."""

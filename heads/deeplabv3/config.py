@@ -1,0 +1,74 @@
+"""What a Mobile DeepLabv3 head is made of, as numbers. Imports nothing heavy.
+
+Reference: MobileNetV2, arXiv:1801.04381, section 6.3; DeepLabv3, arXiv:1706.05587, section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backbone.features import FeatureSpec
+    from heads.deeplabv3.head import DeepLabV3
+
+
+class Aspp(Enum):
+    """Which branches look at the feature: image pooling and a 1x1 convolution, or three atrous ones beside them."""
+
+    reduced = "reduced"
+    full = "full"
+
+
+@dataclass(kw_only=True, slots=True)
+class DeepLabV3Config:
+    """DeepLabv3 on the last bottleneck of a MobileNet. The defaults are the paper's and its reference's.
+
+    The atrous rates of the full form follow from the stride of the feature: 6, 12, 18 at 16 and 12, 24, 36 at 8.
+    """
+
+    tap: str = "stage7"
+    aspp: Aspp = Aspp.reduced
+    channels: int = 256
+    """Of every branch and of the projection, at any width of the backbone."""
+    dropout: float = 0.1
+    """Share of the projected values that training leaves out."""
+    aligned_corners: bool = True
+    """Whether the first and last cell of the logits lie on the first and last pixel of the image.
+
+    They do: with either padding, cell i of an image of 16 k + 1 pixels looks at pixel 16 i. False spreads the cells
+    as squares that tile the image, which moves the mask by up to half a cell. Google's weights need true.
+    """
+    class_weights: list[float] | None = None
+    """What a pixel of each class counts in the loss; null: one."""
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.03
+    """PyTorch's convention: the share of the new batch."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise InputError(f"head.channels={self.channels}: must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"head.dropout={self.dropout}: must be in [0, 1)")
+        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+            raise InputError(f"head.class_weights={list(self.class_weights)}: must be finite and not negative")
+        if not self.bn_eps > 0:
+            raise InputError(f"head.bn_eps={self.bn_eps}: must be positive")
+        if not 0 < self.bn_momentum <= 1:
+            raise InputError(f"head.bn_momentum={self.bn_momentum}: must be in (0, 1]; it is 1 - decay")
+
+    def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> DeepLabV3:
+        """The head on a backbone that offers `specs`; it takes images of any size.
+
+        Raises:
+            InputError: the tap is not among the specs, or the classes do not fit; the message says what would.
+        """
+        from heads.deeplabv3.head import DeepLabV3
+
+        return DeepLabV3(self, specs, num_classes=num_classes)

@@ -1,0 +1,102 @@
+"""What is particular to segmentation: how it is scored, written and drawn."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heads.structures import SegmentationTargets
+from tasks.evaluation.miou import MeanIoU, SegmentationScores
+from tasks.evaluation.table import ClassRow, print_figures
+from tasks.report.choice import spread
+from tasks.report.contact_sheet import contact_sheet
+from tasks.report.draw_masks import legend, write_palette_png
+from tasks.report.pairs import mask_pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from heads.structures import Batch, LabelMask
+    from tasks.config import EvaluationConfig
+    from tasks.data.labels import LabelMap
+    from tasks.data.splits import SegmentationData
+
+
+class SegmentationEvaluator:
+    """Mean IoU over one split, from one confusion matrix of its pixels at the images' own size.
+
+    Answers are kept compressed until they are written: some kilobytes an image.
+
+    Args:
+        name: of the head, under which batches hold the truth.
+        data: the split.
+        labels: of the model; values of masks mean these.
+    """
+
+    main_figure = "miou"
+
+    def __init__(self, name: str, data: SegmentationData, labels: LabelMap, config: EvaluationConfig) -> None:
+        self.name = name
+        self.data = data
+        self.labels = labels
+        self.config = config
+        self.reset()
+
+    def reset(self) -> None:
+        self.measure = MeanIoU(self.labels.names)
+        self._scores: SegmentationScores | None = None
+        self._found: dict[int, tuple[tuple[int, ...], bytes]] = {}
+
+    def update(self, batch: Batch, answers: list[LabelMask]) -> None:
+        truth = batch.targets[self.name]
+        assert isinstance(truth, SegmentationTargets)
+        for image_id, mask, answer in zip(batch.image_ids.tolist(), truth.masks, answers, strict=True):
+            self.measure.update(mask, answer.mask)
+            self._found[image_id] = tuple(answer.mask.shape), zlib.compress(answer.mask.cpu().numpy().tobytes(), 1)
+
+    def scores(self) -> SegmentationScores:
+        if self._scores is None:
+            self._scores = self.measure.compute()
+        return self._scores
+
+    def figures(self) -> dict[str, float | None]:
+        """`miou`, `pixel_accuracy`, `fw_iou`, and `miou/<class>` for every class."""
+        scores = self.scores()
+        return scores.figures() | {f"miou/{name}": value for name, value in scores.per_class().items()}
+
+    def show(self, console: Console, title: str) -> None:
+        scores = self.scores()
+        left_out = f", {len(scores.absent)} classes occur nowhere and are left out" if scores.absent else ""
+        print_figures(
+            {"mean IoU": scores.miou, "pixel accuracy": scores.pixel_accuracy, "frequency-weighted": scores.fw_iou},
+            [ClassRow(one.name, one.true_pixels, one.iou) for one in scores.classes],
+            console, counted="pixels", figure="IoU", title=title, caption=f"{len(self._found)} images{left_out}",
+        )  # fmt: skip
+
+    def write(self, folder: Path, suffix: str) -> None:
+        """A palette PNG of every answer, named as its image, and a contact sheet of images spread over the split."""
+        masks = folder / f"predictions{suffix}"
+        masks.mkdir(exist_ok=True)
+        for image_id in self._found:
+            write_palette_png(self._mask(image_id), masks / f"{self.data.path(image_id).stem}.png")
+        pairs, shown = [], []
+        for position in spread(len(self.data), self.config.drawn_images):
+            sample = self.data[position]
+            if sample.image_id not in self._found or sample.mask is None:
+                continue
+            found = self._mask(sample.image_id)
+            caption = self.data.path(position).name
+            pairs.append(mask_pair(sample.image, sample.mask, found, names=self.labels.names, caption=caption))
+            shown += [sample.mask, found]
+        if pairs:
+            path = folder / f"contact_sheet{suffix}.png"
+            contact_sheet(pairs, path, title=folder.name, legend=legend(self.labels.names, shown))
+
+    def _mask(self, image_id: int) -> NDArray[np.uint8]:
+        shape, packed = self._found[image_id]
+        return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)

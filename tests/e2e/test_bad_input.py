@@ -24,7 +24,11 @@ WORDS = [
     ("head.taps=last", "head.taps=last: must be a list"),
     ("+head.foo=1", "+head.foo=1: there is no such key"),
     ("+foo=1", "+foo=1: there is no such key"),
-    ("data=coc", "data=coc: there is no such option; did you mean coco? Allowed: coco, folder, imagenet, masks, shapes, shards, voc"),
+    (
+        "data=coc",
+        "data=coc: there is no such option; did you mean coco? "
+        "Allowed: coco, folder, imagenet, masks, shapes, shards, voc",
+    ),
     ("task=detectoin", "task=detectoin: there is no such option; did you mean detection?"),
     ("backbone.width", "backbone.width: is no override; write key=value"),
     ("mode=evaluate", "give checkpoint=FILE"),

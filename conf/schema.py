@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from hydra.core.config_store import ConfigStore
 
 from backbone.config import MobileNetV2Config
@@ -48,3 +50,18 @@ def register() -> None:
     for place, node in NODES.items():
         group, name = place.split("/")
         store.store(group=group, name=name, node=node)
+
+
+def options() -> dict[str, list[str]]:
+    """Names that each configuration group takes, the YAML files among them."""
+    there: dict[str, set[str]] = {}
+    for place in NODES:
+        group, name = place.split("/")
+        there.setdefault(group, set()).add(name)
+    for folder in files("conf").iterdir():
+        if folder.is_dir() and folder.name not in ("hydra", "__pycache__"):
+            found = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")}
+            there.setdefault(folder.name, set()).update(found)
+    return {
+        group: sorted(name for name in names if not name.endswith("_schema")) for group, names in sorted(there.items())
+    }

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from backbone.errors import InputError
+from conf.help import print_help
 from conf.schema import register
 from tasks.config import Command, RunConfig
 from tasks.explain import explain
@@ -23,6 +24,7 @@ from tasks.explain import explain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HELP = {"--help", "-h"}
 BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
@@ -35,7 +37,9 @@ def main() -> None:
     register()
     words = sys.argv[1:]
     with _errors_explained():
-        if any(word.startswith("-") for word in words):
+        if HELP.intersection(words):
+            print_help([word for word in words if word not in HELP])
+        elif any(word.startswith("-") for word in words):
             _hydra_command()
         else:
             with hydra.initialize_config_module("conf", version_base="1.3"):
@@ -44,7 +48,7 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def _hydra_command(composed: DictConfig) -> None:
-    """--help, --cfg job, --multirun: Hydra's own, which composes twice."""
+    """--cfg job, --multirun and the like: Hydra's own."""
     with _errors_explained():  # here, because Hydra prints what a job raises
         with open_dict(composed):
             composed.hydra = HydraConfig.instance().cfg.hydra  # type: ignore[union-attr]

@@ -83,6 +83,8 @@ class DataModule(L.LightningDataModule):
         workers = self.config.workers
         if workers is None:
             workers = default_workers(self.trainer.num_devices if self.trainer else 1)
+        if workers:
+            cv2.setNumThreads(1)  # here and not in a forked worker: ending threads that a fork left behind never ends
         return DataLoader(
             TransformedData(source, transform),
             batch_size=batch_size,

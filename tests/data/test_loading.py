@@ -215,8 +215,17 @@ def settings_of_process() -> tuple[bool, int, int]:
 
 
 def test_workers_are_quiet_and_single_threaded() -> None:
+    cv2.setNumThreads(1)
     with ProcessPoolExecutor(1, initializer=start_worker, initargs=(0,)) as pool:
         assert pool.submit(settings_of_process).result() == (True, 1, 1)
+
+
+def test_workers_start_in_a_process_that_used_threads_of_opencv(splits: DataSplits, config: CocoConfig) -> None:
+    """A notebook that resized a picture before: OpenCV's threads do not survive a fork, and waiting for them hangs."""
+    cv2.setNumThreads(4)
+    cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000))
+    config.workers = 1
+    assert len(list(module_of(splits, config).val_dataloader())) == 2
 
 
 @pytest.mark.parametrize(("cores", "devices", "expected"), [(1, 1, 1), (2, 1, 1), (4, 1, 3), (64, 1, 8), (16, 4, 3)])

@@ -21,7 +21,7 @@ def gains(x: Tensor) -> bool:
         torch.is_grad_enabled()
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     )
 
 
@@ -40,7 +40,7 @@ def dilated_depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     Returns:
         (N, C, H, W).
     """
-    y: Tensor = _DilatedDepthwise.apply(x, weight, dilation)  # type: ignore[no-untyped-call]
+    y: Tensor = _DilatedDepthwise.apply(x, weight, dilation)
     return y
 
 
@@ -52,7 +52,7 @@ class _DilatedDepthwise(torch.autograd.Function):
         return F.conv2d(x, weight, None, 1, dilation, dilation, x.shape[1])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         d, channels = ctx.dilation, x.shape[1]
@@ -67,5 +67,7 @@ class _DilatedDepthwise(torch.autograd.Function):
                     part[:, :, row::d, column::d].contiguous(memory_format=torch.channels_last)
                     for part in (x.to(grad.dtype), grad)
                 )
-                grad_weight += conv2d_weight(there, weight.shape, then, padding=1, groups=channels)
+                grad_weight += conv2d_weight(  # type: ignore[no-untyped-call]
+                    there, weight.shape, then, padding=1, groups=channels
+                )
         return grad_x, grad_weight, None

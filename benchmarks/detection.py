@@ -10,13 +10,9 @@ keeps the best 300 pairs of a class before NMS; the equality check lets it keep 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import time
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -27,6 +23,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.ops import box_iou
 
 from backbone import MobileNetV2
+from benchmarks.timing import medians_ms, options, write_json
 from heads.ssdlite.box_coder import to_cxcywh
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
@@ -57,17 +54,6 @@ class Row(NamedTuple):
     @property
     def ratio(self) -> float | None:
         return None if self.peer_ms is None else self.peer_ms / self.ours_ms
-
-
-def medians_ms(candidates: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Median time of each candidate; they take turns, after one round that is not counted."""
-    times: list[list[float]] = [[] for _ in candidates]
-    for _ in range(repeats + 1):
-        for candidate, spent in zip(candidates, times, strict=True):
-            start = time.perf_counter()
-            candidate()
-            spent.append(time.perf_counter() - start)
-    return [1000 * median(spent[1:]) for spent in times]
 
 
 def torchvision_anchors(ssd: SSD) -> Tensor:
@@ -244,21 +230,14 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15, help="counted repetitions of each candidate")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    told = options(__doc__, repeats=15, parts=PARTS)
+    torch.set_num_threads(told.threads)
     torch.manual_seed(0)
     ssd = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
-    rows = [row for part in options.only for row in PARTS[part](ssd, options.repeats)]
-    print(f"torch {torch.__version__}, {options.threads} thread(s), medians of {options.repeats}")
+    rows = [row for part in told.only for row in PARTS[part](ssd, told.repeats)]
+    print(f"torch {torch.__version__}, {told.threads} thread(s), medians of {told.repeats}")
     print(table(rows))
-    if options.json is not None:
-        figures = [{**row._asdict(), "ratio": row.ratio} for row in rows]
-        options.json.write_text(json.dumps({"threads": options.threads, "rows": figures}, indent=2) + "\n")
+    write_json(told.json, {"threads": told.threads, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]})
 
 
 if __name__ == "__main__":

@@ -11,13 +11,9 @@ are compared: the confusion matrices must be equal, the gradients within roundin
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import time
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,6 +25,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from backbone.cost import measured_peak_memory
 from backbone.features import FeatureSpec
+from benchmarks.timing import medians_ms, options, write_json
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.structures import VOID, SegmentationTargets
 from tasks.evaluation.miou import MeanIoU
@@ -51,17 +48,6 @@ class Row(NamedTuple):
     plain_ms: float
     ours_mib: float
     plain_mib: float
-
-
-def medians_ms(candidates: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Median time of each candidate; they take turns, after one round that is not counted."""
-    times: list[list[float]] = [[] for _ in candidates]
-    for _ in range(repeats + 1):
-        for candidate, spent in zip(candidates, times, strict=True):
-            start = time.perf_counter()
-            candidate()
-            spent.append(time.perf_counter() - start)
-    return [1000 * median(spent[1:]) for spent in times]
 
 
 def measured(what: str, images: int, ours: Callable[[], Any], plain: Callable[[], Any], repeats: int) -> Row:
@@ -154,20 +140,13 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=9, help="counted repetitions of each candidate")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    told = options(__doc__, repeats=9, parts=PARTS)
+    torch.set_num_threads(told.threads)
     torch.manual_seed(0)
-    rows = [row for part in options.only for row in PARTS[part](options.repeats)]
-    print(f"torch {torch.__version__}, {options.threads} thread(s), medians of {options.repeats}, {CLASSES} classes")
+    rows = [row for part in told.only for row in PARTS[part](told.repeats)]
+    print(f"torch {torch.__version__}, {told.threads} thread(s), medians of {told.repeats}, {CLASSES} classes")
     print(table(rows))
-    if options.json is not None:
-        figures = [row._asdict() for row in rows]
-        options.json.write_text(json.dumps({"threads": options.threads, "rows": figures}, indent=2) + "\n")
+    write_json(told.json, {"threads": told.threads, "rows": [row._asdict() for row in rows]})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from backbone.errors import InputError
 from tasks.classification import ClassificationEvaluator
 from tasks.config import LoggerConfig, Mode, RunConfig, Task
-from tasks.data.config import DataConfig
 from tasks.data.datamodule import DataModule
 from tasks.detection import DetectionEvaluator
 from tasks.model import VisionModel
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
     from tasks.data.labels import LabelMap
     from tasks.data.splits import DataSplits
-    from tasks.lightning_task import Evaluator
+    from tasks.evaluator import Evaluator
 
 log = logging.getLogger(__name__)
 
-EVALUATORS: dict[Task, Callable[..., Evaluator]] = {
+EVALUATORS: dict[Task, Callable[..., Evaluator[Any]]] = {
     Task.classification: ClassificationEvaluator,
     Task.detection: DetectionEvaluator,
     Task.segmentation: SegmentationEvaluator,
@@ -38,9 +37,9 @@ EVALUATORS: dict[Task, Callable[..., Evaluator]] = {
 
 
 def build_splits(config: RunConfig) -> DataSplits:
-    """The data, checked. To evaluate, a training split is not needed."""
-    how = {"need_train": False} if config.mode is Mode.evaluate and isinstance(config.data, DataConfig) else {}
-    splits: DataSplits = config.data.build(config.task.value, **how)
+    """The data, checked. To evaluate and to inspect, a training split is not needed."""
+    need_train = config.mode not in (Mode.evaluate, Mode.inspect)
+    splits: DataSplits = config.data.build(config.task.value, need_train=need_train)
     return splits
 
 
@@ -58,7 +57,7 @@ def build_data(config: RunConfig, splits: DataSplits) -> DataModule:
     return DataModule(splits, config.data, config.transform, {config.task.value: config.task.value}, config.seed)
 
 
-def build_evaluators(config: RunConfig, data: Any, labels: LabelMap) -> dict[str, Evaluator]:
+def build_evaluators(config: RunConfig, data: Any, labels: LabelMap) -> dict[str, Evaluator[Any]]:
     """A measure for every head, of a split that has what the task asks of it."""
     return {config.task.value: EVALUATORS[config.task](config.task.value, data, labels, config.evaluation)}
 

@@ -24,6 +24,8 @@ class Mode(Enum):
     train = "train"
     evaluate = "evaluate"
     profile = "profile"
+    predict = "predict"
+    inspect = "inspect"
 
 
 class Algorithm(Enum):
@@ -107,6 +109,8 @@ class TrainerConfig:
     channels_last: bool = True
     """Memory layout of images and filters; faster for MobileNets on CPUs and GPUs."""
     deterministic: bool = False
+    synchronise: bool = False
+    """Wait for the GPU after each part of a step, so that `time.json` tells forward from backward; slower."""
     progress_bar: bool = True
     """Where the output is a terminal."""
 
@@ -188,6 +192,68 @@ class ProfileConfig:
             )
 
 
+MAX_DRAWN_SAMPLES = 200
+
+
+@dataclass(kw_only=True, slots=True)
+class InspectConfig:
+    """What mode=inspect looks at."""
+
+    images: int | None = None
+    """Read at most this many of each split, evenly spread; null: all."""
+    samples: int = 24
+    """Training images on the page, varied as the model sees them."""
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.images < 1:
+            raise InputError(f"inspect.images={self.images}: must be at least 1, or null for all")
+        if not 0 <= self.samples <= MAX_DRAWN_SAMPLES:
+            raise InputError(f"inspect.samples={self.samples}: must be 0 .. {MAX_DRAWN_SAMPLES}")
+
+
+class VideoOutput(Enum):
+    """As what a video with answers drawn on it is written."""
+
+    video = "video"
+    frames = "frames"
+
+
+@dataclass(kw_only=True, slots=True)
+class PredictConfig:
+    """How mode=predict looks at pictures, and what it writes."""
+
+    batch_size: int = 16
+    """Pictures that the model sees at once, where it sees them all in one size."""
+    workers: int | None = None
+    """Threads that read, draw and write; null: one for each core, up to 8."""
+    score: float = 0.3
+    """Detections below it are not drawn; detections.json has all."""
+    overlay: float = 0.6
+    """Opacity of masks over a picture."""
+    top: int = 5
+    """Classes that are named for a picture, the most probable first."""
+    pictures: bool = True
+    """Draw the answers; false: only the files for machines."""
+    video: VideoOutput = VideoOutput.video
+    max_frames: int | None = None
+    """Of a video or a camera; null: all, of a camera until Ctrl-C."""
+    max_side: int | None = 2048
+    """A model that takes pictures at their own size sees larger ones shrunk to this longer side; null: as they are."""
+    classes: list[str] | None = None
+    """Names of public weights' classes; null: ImageNet's 1000, or VOC's 21 for segmentation."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers", "top", "max_frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"predict.{name}={value}: must be at least 1")
+        for name in ("score", "overlay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"predict.{name}={getattr(self, name)}: must be in [0, 1]")
+        if self.max_side is not None and self.max_side < MIN_PROFILED_SIZE:
+            raise InputError(f"predict.max_side={self.max_side}: must be at least {MIN_PROFILED_SIZE} pixels, or null")
+
+
 @dataclass(kw_only=True, slots=True)
 class Command:
     """The words that a run was started with, and what they came to."""
@@ -212,7 +278,9 @@ class RunConfig:
     """Where everything of this run goes; null: runs/<task>/<time>."""
     seed: int = 0
     checkpoint: str | None = None
-    """A run's model.safetensors, to evaluate."""
+    """A run's model.safetensors, to evaluate or to predict with."""
+    source: str | None = None
+    """What mode=predict looks at: a picture, folder, pattern, address, list of those (.txt), video, or camera:0."""
     predictions: str | None = None
     """A results file in COCO's format, to score against `data.annotations`."""
     backbone: Any = None
@@ -224,6 +292,8 @@ class RunConfig:
     logger: Any = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -242,6 +312,15 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "
                 "leave it out, and give the backbone.*, head.* and transform.image_size of that run"
             )
+        if self.mode is Mode.inspect and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: mode=inspect looks at data and needs no weights; leave it out, and give"
+                " the task, data.* and transform.* of that run"
+            )
+        if self.mode is Mode.predict and (self.checkpoint is None or self.source is None):
+            raise InputError("mode=predict: give checkpoint=FILE and source=PICTURE, FOLDER, PATTERN or VIDEO")
+        if self.mode is not Mode.predict and self.source is not None:
+            raise InputError(f"source={self.source}: needs mode=predict")
         if self.evaluation.multi_scale and self.task is not Task.segmentation:
             raise InputError(f"evaluation.multi_scale=true: is for task=segmentation, not task={self.task.value}")
         if self.mode is not Mode.evaluate and self.predictions is not None:

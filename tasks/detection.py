@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.matcher import area, intersection
+from tasks.data.splits import DetectionData
 from tasks.data.transforms import MIN_SIDE_PX
 from tasks.evaluation.coco_map import CocoMap, CocoScores
 from tasks.evaluation.table import print_scores
+from tasks.evaluator import Evaluator
 from tasks.report.choice import spread
 from tasks.report.contact_sheet import Pair, contact_sheet
 from tasks.report.draw import Boxes
@@ -27,9 +30,7 @@ if TYPE_CHECKING:
 
     from heads.ssdlite.head import SSDLite
     from heads.structures import Batch, Detections
-    from tasks.config import EvaluationConfig
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DetectionData
 
 log = logging.getLogger(__name__)
 
@@ -40,24 +41,15 @@ WORST = 4
 """Classes that are named when default boxes hardly meet them."""
 
 
-class DetectionEvaluator:
-    """COCO's measure of one split.
-
-    Args:
-        name: of the head.
-        data: the split.
-        labels: of the model; class indices mean these.
-    """
+class DetectionEvaluator(Evaluator[DetectionData]):
+    """COCO's measure of one split."""
 
     main_figure = "map"
 
-    def __init__(self, name: str, data: DetectionData, labels: LabelMap, config: EvaluationConfig) -> None:
-        self.name = name
-        self.data = data
-        self.labels = labels
-        self.config = config
-        self.truth = data.ground_truth()
-        self.reset()
+    @cached_property
+    def truth(self) -> dict[str, Any]:
+        """In COCO's format."""
+        return self.data.ground_truth()
 
     def reset(self) -> None:
         self.measure = CocoMap(self.truth, self.config.backend.value, self.labels)
@@ -86,13 +78,14 @@ class DetectionEvaluator:
         """`predictions.json`, in COCO's results format, and a contact sheet of images spread over the split."""
         results = json.dumps(self.measure.results())
         (folder / f"predictions{suffix}.json").write_text(results, encoding="utf-8")
-        pairs = [self._pair(position) for position in spread(len(self.data), self.config.drawn_images)]
+        pairs = [self.pair(position) for position in spread(len(self.data), self.config.drawn_images)]
         if pairs:
             path = folder / f"contact_sheet{suffix}.png"
             note = f"predictions with a score of at least {self.config.drawn_score:g}"
             contact_sheet(pairs, path, title=folder.name, note=note)
 
-    def _pair(self, position: int) -> Pair:
+    def pair(self, position: int) -> Pair:
+        """Ground truth and prediction of an image, drawn."""
         sample = self.data[position]
         return box_pair(
             sample.image,

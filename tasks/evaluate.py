@@ -19,6 +19,7 @@ from tasks.evaluation.results_file import load_annotations, load_results
 from tasks.evaluation.table import print_scores
 from tasks.foreign import load_foreign
 from tasks.lightning_task import VisionTask
+from tasks.report.page.page import Report
 
 if TYPE_CHECKING:
     from tasks.config import Command, RunConfig
@@ -33,6 +34,7 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
     """Evaluate on `val`, and on `test` if there is one, and write figures and answers of each."""
     data = build_data(config, splits)
     metrics: dict[str, dict[str, float | None]] = {}
+    report = Report(config, folder)
     for name, split, loader in (
         ("val", splits.val, data.val_dataloader()),
         ("test", splits.test, data.test_dataloader() if splits.test is not None else None),
@@ -50,6 +52,8 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
             run_folder.write_metrics(folder, metrics)
             evaluator.write(folder, "" if name == "val" else f"_{name}")
             evaluator.show(Console(), name)
+        report.add(name, task.evaluators)
+    report.write()
 
 
 def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
@@ -101,3 +105,6 @@ def score_predictions(config: RunConfig, folder: Path) -> None:
     if config.run_dir is not None:
         run_folder.make(folder)
         run_folder.write_metrics(folder, {"val": scores.figures()})
+        report = Report(config, folder)
+        report.add_results(Path(str(config.predictions)).name, truth, results, scores)
+        report.write()

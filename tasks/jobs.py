@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from hydra.utils import instantiate
@@ -12,6 +13,9 @@ from tasks.config import Command, Mode, RunConfig
 from tasks.run_log import RunLog
 
 log = logging.getLogger(__name__)
+
+UNSOUND = 1
+"""Exit code of mode=inspect where training on the data would be spoiled."""
 
 
 def run(config: RunConfig, command: Command) -> bool:
@@ -26,6 +30,12 @@ def run(config: RunConfig, command: Command) -> bool:
         log.debug("command: %s", " ".join(command.overrides))
         for part in ("backbone", "head", "transform", "data", "logger"):
             setattr(config, part, plug(getattr(config, part)))
+        if config.mode is Mode.predict:
+            from tasks.machine import tune
+            from tasks.predict.job import predict
+
+            tune()
+            return predict(config, lines, command)
         folder = run_folder.choose(config.run_dir, config.task.value)
         if config.mode is Mode.evaluate and config.predictions is not None:
             from tasks.evaluate import score_predictions
@@ -41,6 +51,14 @@ def run(config: RunConfig, command: Command) -> bool:
 
             profile(config, folder, lines)
             return False
+
+        if config.mode is Mode.inspect:
+            from tasks.inspect.report import inspect
+
+            found = inspect(config, folder, lines, command)
+            if not (found.sound or found.interrupted):
+                sys.exit(UNSOUND)
+            return found.interrupted
 
         if config.mode is Mode.evaluate:
             from tasks.evaluate import evaluate_checkpoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -12,41 +12,14 @@ from tasks.optim import build_optimizer, build_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from rich.console import Console
     from torch import Tensor
 
     from heads.structures import Batch
     from tasks.config import OptimConfig
+    from tasks.evaluator import Evaluator
     from tasks.mixing import Mixing
     from tasks.model import VisionModel
-
-
-class Evaluator(Protocol):
-    """Collects what one head answers about one split, and scores it.
-
-    Attributes:
-        main_figure: the one that tells which checkpoint is best; larger is better.
-    """
-
-    main_figure: str
-
-    def reset(self) -> None: ...
-
-    def update(self, batch: Batch, answers: list[Any]) -> None: ...
-
-    def figures(self) -> dict[str, float | None]:
-        """By name; `name/class` is of one class."""
-        ...
-
-    def show(self, console: Console, title: str) -> None:
-        """Print the figures as a table."""
-        ...
-
-    def write(self, folder: Path, suffix: str) -> None:
-        """Everything answered, and pictures of some of it, into files whose names end on `suffix`."""
-        ...
 
 
 class VisionTask(L.LightningModule):
@@ -63,7 +36,7 @@ class VisionTask(L.LightningModule):
     def __init__(
         self,
         model: VisionModel,
-        evaluators: Mapping[str, Evaluator],
+        evaluators: Mapping[str, Evaluator[Any]],
         optim: OptimConfig,
         *,
         steps: int,

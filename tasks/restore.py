@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from backbone.errors import InputError
 from tasks.checkpoint import is_foreign, read_header
+from tasks.config import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,8 @@ SECTIONS = ("backbone", "head", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
 """Of these the option itself cannot be changed: the weights are of that kind."""
+NO_DATA = "folder"
+"""Data that changes nothing else in a configuration, for a mode that needs none."""
 
 
 def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -27,10 +30,11 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         InputError: the command names another task, backbone or head than the checkpoint holds.
     """
     path = str(composed.checkpoint)
-    if is_foreign(path):
-        return composed
-    header = read_header(path)
     said = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(overrides))}
+    without_data = composed.mode is Mode.predict and "data" not in said
+    if is_foreign(path):
+        return compose("config", overrides=[f"data={NO_DATA}", *overrides]) if without_data else composed
+    header = read_header(path)
     for group in ("task", *FIXED):
         if group in said and said[group].value() != header.choices[group]:
             raise InputError(
@@ -38,9 +42,11 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
                 f"{group}={said[group].value()}; leave it out"
             )
     groups = {group: choice for group, choice in header.choices.items() if group not in said}
+    if without_data:
+        groups["data"] = NO_DATA
     config = compose("config", overrides=[*(f"{group}={choice}" for group, choice in groups.items()), *overrides])
     for section in SECTIONS:
-        if section in said:
+        if section in said or (section == "data" and without_data):
             continue
         OmegaConf.update(config, section, OmegaConf.merge(config[section], header.config[section]))
         for key, override in said.items():

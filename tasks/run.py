@@ -31,7 +31,10 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command and leave with 0, 2 for bad input, 130 after Ctrl-C, or 1 for a fault of ours."""
+    """Run the command and leave with 0, 2 for bad input, 130 after Ctrl-C, or 1 for a fault of ours.
+
+    mode=inspect leaves with 1, too, if training on the data would be spoiled.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing them
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the core from a data worker
     register()

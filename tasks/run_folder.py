@@ -52,6 +52,16 @@ def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:
     _write(folder / "profile.json", json.dumps(profile, indent=2))
 
 
+def write_time(folder: Path, time: Mapping[str, Any]) -> None:
+    """`time.json`: where the time of a training went."""
+    _write(folder / "time.json", json.dumps(time, indent=2))
+
+
+def write_inspection(folder: Path, found: Mapping[str, Any]) -> None:
+    """`inspect.json`: what mode=inspect found."""
+    _write(folder / "inspect.json", json.dumps(found, indent=2))
+
+
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """`config.yaml`: the whole configuration, resolved."""
     from omegaconf import OmegaConf

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heads.structures import SegmentationTargets
-from tasks.evaluation.miou import MeanIoU, SegmentationScores
+from tasks.data.splits import SegmentationData
+from tasks.evaluation.miou import MeanIoU, SegmentationScores, mean_iou
 from tasks.evaluation.table import ClassRow, print_figures
+from tasks.evaluator import Evaluator
 from tasks.report.choice import spread
-from tasks.report.contact_sheet import contact_sheet
+from tasks.report.contact_sheet import Pair, contact_sheet
 from tasks.report.draw_masks import legend, write_palette_png
 from tasks.report.pairs import mask_pair
 
@@ -22,41 +24,32 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from heads.structures import Batch, LabelMask
-    from tasks.config import EvaluationConfig
-    from tasks.data.labels import LabelMap
-    from tasks.data.splits import SegmentationData
 
 
-class SegmentationEvaluator:
+class SegmentationEvaluator(Evaluator[SegmentationData]):
     """Mean IoU over one split, from one confusion matrix of its pixels at the images' own size.
 
     Answers are kept compressed until they are written: some kilobytes an image.
 
-    Args:
-        name: of the head, under which batches hold the truth.
-        data: the split.
-        labels: of the model; values of masks mean these.
+    Attributes:
+        quality: of every image seen, its own mean IoU; None where it is all void.
     """
 
     main_figure = "miou"
-
-    def __init__(self, name: str, data: SegmentationData, labels: LabelMap, config: EvaluationConfig) -> None:
-        self.name = name
-        self.data = data
-        self.labels = labels
-        self.config = config
-        self.reset()
 
     def reset(self) -> None:
         self.measure = MeanIoU(self.labels.names)
         self._scores: SegmentationScores | None = None
         self._found: dict[int, tuple[tuple[int, ...], bytes]] = {}
+        self.quality: dict[int, float | None] = {}
 
     def update(self, batch: Batch, answers: list[LabelMask]) -> None:
         truth = batch.targets[self.name]
         assert isinstance(truth, SegmentationTargets)
         for image_id, mask, answer in zip(batch.image_ids.tolist(), truth.masks, answers, strict=True):
+            before = self.measure.counts
             self.measure.update(mask, answer.mask)
+            self.quality[image_id] = mean_iou(self.measure.counts - before.to(self.measure.counts.device))
             self._found[image_id] = tuple(answer.mask.shape), zlib.compress(answer.mask.cpu().numpy().tobytes(), 1)
 
     def scores(self) -> SegmentationScores:
@@ -80,22 +73,30 @@ class SegmentationEvaluator:
 
     def write(self, folder: Path, suffix: str) -> None:
         """A palette PNG of every answer, named as its image, and a contact sheet of images spread over the split."""
-        masks = folder / f"predictions{suffix}"
-        masks.mkdir(exist_ok=True)
+        written = folder / f"predictions{suffix}"
+        written.mkdir(exist_ok=True)
         for image_id in self._found:
-            write_palette_png(self._mask(image_id), masks / f"{self.data.path(image_id).stem}.png")
-        pairs, shown = [], []
+            write_palette_png(self._mask(image_id), written / f"{self.data.path(image_id).stem}.png")
+        pairs: list[Pair] = []
+        shown: list[NDArray[np.uint8]] = []
         for position in spread(len(self.data), self.config.drawn_images):
-            sample = self.data[position]
-            if sample.image_id not in self._found or sample.mask is None:
-                continue
-            found = self._mask(sample.image_id)
-            caption = self.data.path(position).name
-            pairs.append(mask_pair(sample.image, sample.mask, found, names=self.labels.names, caption=caption))
-            shown += [sample.mask, found]
+            if position in self._found:
+                pair, masks = self.pair(position)
+                pairs.append(pair)
+                shown += masks
         if pairs:
             path = folder / f"contact_sheet{suffix}.png"
             contact_sheet(pairs, path, title=folder.name, legend=legend(self.labels.names, shown))
+
+    def pair(self, position: int) -> tuple[Pair, list[NDArray[np.uint8]]]:
+        """Ground truth and prediction of an image that was seen, drawn; and the two masks."""
+        sample, found = self.data[position], self._mask(position)
+        assert sample.mask is not None
+        caption = self.data.path(position).name
+        return mask_pair(sample.image, sample.mask, found, names=self.labels.names, caption=caption), [
+            sample.mask,
+            found,
+        ]
 
     def _mask(self, image_id: int) -> NDArray[np.uint8]:
         shape, packed = self._found[image_id]

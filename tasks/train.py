@@ -19,12 +19,12 @@ from tasks.callbacks import EvaluationLines, FiniteLoss, GentleStop
 from tasks.checkpoint import Header, save_model
 from tasks.config import Command, LoggerConfig, RunConfig, Task
 from tasks.data.datamodule import clean_error
-from tasks.data.transform_config import TransformConfig
 from tasks.detection import report_coverage, report_small
 from tasks.ema import MovingAverage
 from tasks.evaluate import evaluate_splits
 from tasks.lightning_task import VisionTask
 from tasks.provenance import provenance
+from tasks.time_split import TimeSplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,14 +70,14 @@ def train(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> b
 
     data = build_data(config, splits)
     steps_per_epoch = len(data.train_dataloader())
-    steps = config.trainer.max_steps or steps_per_epoch * (config.trainer.max_epochs or 1)
+    steps = data.steps = config.trainer.max_steps or steps_per_epoch * (config.trainer.max_epochs or 1)
     task = VisionTask(
         model,
         build_evaluators(config, splits.val, splits.labels),
         config.optim,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        mixing=config.transform.mixing(config.seed) if isinstance(config.transform, TransformConfig) else None,
+        mixing=config.transform.mixing(config.seed),
     )
     stop = GentleStop(steps)
     best = _fit(config, folder, task, data, steps, steps_per_epoch, stop)
@@ -106,9 +106,11 @@ def _fit(
     checkpoints = ModelCheckpoint(
         folder / "checkpoints", "best", monitor=figures[0], mode="max", save_last=True, enable_version_counter=False
     )
+    split = TimeSplit(folder, synchronise=config.trainer.synchronise)
     callbacks: list[Any] = [stop, FiniteLoss(), EvaluationLines(steps, figures), checkpoints]
     if config.optim.ema_decay is not None:
         callbacks.append(MovingAverage(config.optim.ema_decay))
+    callbacks.append(split)  # the last, so that the moving average is counted
     trainer = build_trainer(
         config,
         folder,

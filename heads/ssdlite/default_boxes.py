@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
+
+    from backbone.features import FeatureSpec
+    from heads.ssdlite.config import SSDLiteConfig
+
+
+def map_cells(config: SSDLiteConfig, specs: Mapping[str, FeatureSpec], image_size: int) -> list[int]:
+    """Cells along a side of each map that is predicted from: the taps, then the extra layers, each half of the last."""
+    cells = [specs[tap].size(image_size) for tap in config.taps]
+    for _ in config.extra_channels:
+        cells.append(-(-cells[-1] // 2))
+    return cells
 
 
 def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:

@@ -17,7 +17,7 @@ from heads.head import Head
 from heads.ssdlite import loss
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
-from heads.ssdlite.default_boxes import box_shapes, default_boxes
+from heads.ssdlite.default_boxes import box_shapes, default_boxes, map_cells
 from heads.ssdlite.matcher import match
 from heads.ssdlite.postprocess import detect, to_pixels
 from heads.structures import Detections, DetectionTargets
@@ -67,9 +67,6 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             max(MIN_EXTRA_CHANNELS, int(channels * config.extra_width)) for channels in config.extra_channels
         ]
         channels = [specs[tap].channels for tap in self.taps] + extra_channels
-        cells = [specs[tap].size(image_size) for tap in self.taps]
-        for _ in extra_channels:
-            cells.append(-(-cells[-1] // 2))
         boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), config.min_scale, config.max_scale)]
 
         self.extras = nn.ModuleList(
@@ -82,7 +79,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         self.box_predictors = nn.ModuleList(
             self._predictor(c, boxes * 4) for c, boxes in zip(channels, boxes_per_cell, strict=True)
         )
-        boxes = default_boxes(cells, config.min_scale, config.max_scale)
+        boxes = default_boxes(map_cells(config, specs, image_size), config.min_scale, config.max_scale)
         self.register_buffer("default_boxes_cxcywh", boxes, persistent=False)
         self._initialise()
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backbone.errors import InputError
 from tasks.data.config import BadBoxes
+from tasks.data.faults import caution, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-log = logging.getLogger(__name__)
 
 SLACK_PX = 1.0
 """Tools round and count from 0 or 1: a box this far outside its image is clipped without a word."""
@@ -65,18 +63,16 @@ def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path, what
         absent.extend(path for path in paths if path.name not in present)
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise InputError(
-            f"{absent[0]}: this {what}{more} is listed in {listed_in} but absent; add the file or remove its entry"
-        )
+        text = f"{absent[0]}: this {what}{more} is listed in {listed_in} but absent; add the file or remove its entry"
+        fault(f"missing {what}", text, [str(path) for path in absent])
 
 
 def check_unique(values: Sequence[object] | NDArray[np.generic], what: str, file: Path) -> None:
     """No value occurs twice; an InputError names the first that does."""
-    seen: set[object] = set()
-    for value in values:
-        if value in seen:
-            raise InputError(f"{file}: {what} {value} occurs more than once; each must occur once: remove the others")
-        seen.add(value)
+    again = [value for value, count in Counter(values).items() if count > 1]
+    if again:
+        text = f"{file}: {what} {again[0]} occurs more than once; each must occur once: remove the others"
+        fault(f"{what} listed twice", text, [f"{file}: {value}" for value in again])
 
 
 def settle_boxes(
@@ -114,18 +110,17 @@ def settle_boxes(
         first = int(bad.argmax())
         reason = next(text for text, which in reasons if which[first])
         count = f"{int(bad.sum())} of {len(bad)} boxes cannot be used; the first, {describe(first)}, {reason}"
+        cases = [describe(box) for box in np.flatnonzero(bad).tolist()]
         if policy is BadBoxes.error:
-            raise InputError(f"{file}: {count}; correct the file or leave such boxes out by data.bad_boxes=drop")
-        log.warning("%s: %s; they are left out (data.bad_boxes=drop)", file, count)
+            remedy = "correct the file or leave such boxes out by data.bad_boxes=drop"
+            fault("degenerate box", f"{file}: {count}; {remedy}", cases)
+        else:
+            caution("degenerate box", f"{file}: {count}; they are left out (data.bad_boxes=drop)", cases)
     outside = ~bad & _any_of_row(np.abs(boxes_xyxy_px - clipped) > SLACK_PX)
     if outside.any():
-        first = int(outside.argmax())
-        log.warning(
-            "%s: %d boxes reach outside their image and are clipped; the first is %s",
-            file,
-            int(outside.sum()),
-            describe(first),
-        )
+        cases = [describe(box) for box in np.flatnonzero(outside).tolist()]
+        text = f"{file}: {len(cases)} boxes reach outside their image and are clipped; the first is {cases[0]}"
+        caution("box outside its image", text, cases)
     return ~bad, clipped
 
 

@@ -15,6 +15,7 @@ from backbone.errors import InputError
 from tasks.data.checks import check_images_exist, check_unique, require_file, require_folder, require_root
 from tasks.data.config import BadBoxes
 from tasks.data.detection import Annotations, DetectionDataset
+from tasks.data.faults import fault
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tasks.data.config import CocoConfig
 
 LAYOUT = "COCO's layout with annotations/instances_{split}.json and {split}/"
+UNKNOWN = -1
+"""Position or class of what a file does not list, where faults are collected."""
 REMEDY = "data.root=FOLDER names the data set, data.download=true fetches COCO 2017 into it"
 
 
@@ -65,9 +68,11 @@ def build_splits(config: CocoConfig) -> DataSplits:
     train = CocoDetection(root, config.train_split, config.bad_boxes)
     val = CocoDetection(root, config.val_split, config.bad_boxes)
     if train.labels != val.labels:
-        raise InputError(
+        fault(
+            "other categories",
             f"{root}: the splits {config.train_split} and {config.val_split} list other categories"
-            f" ({train.labels.num_classes} and {val.labels.num_classes}); give both files the same list"
+            f" ({train.labels.num_classes} and {val.labels.num_classes}); give both files the same list",
+            [str(split_files(root, split)[0]) for split in (config.train_split, config.val_split)],
         )
     return DataSplits(train=train, val=val, test=None, labels=train.labels)
 
@@ -163,11 +168,12 @@ def _tabulate(
     contents: dict[str, list[dict[str, Any]]], labels: LabelMap, file: Path
 ) -> tuple[Annotations, NDArray[np.int64]]:
     """The annotations as arrays, and the ids that the file gives them."""
-    images, rows = contents["images"], contents["annotations"]
+    images = contents["images"]
     image_ids = numbers(column(images, "id", "images", file), np.int64, 0, "image id", file)
     check_unique(image_ids.tolist(), "image id", file)
     heights = numbers(column(images, "height", "images", file), np.int64, 0, "image height", file)
     widths = numbers(column(images, "width", "images", file), np.int64, 0, "image width", file)
+    rows, owner, classes = _known(contents["annotations"], image_ids, labels, file)
     ids = column(rows, "id", "annotations", file)
     boxes = numbers(column(rows, "bbox", "annotations", file), np.float64, 4, "bbox", file)
     areas = [row.get("area", width * height) for row, (width, height) in zip(rows, boxes[:, 2:].tolist(), strict=True)]
@@ -175,36 +181,52 @@ def _tabulate(
         file_names=np.array([str(name) for name in column(images, "file_name", "images", file)], dtype=np.str_),
         image_ids=image_ids,
         sizes=np.stack([heights, widths], axis=1),
-        owner=owners(rows, image_ids, file),
+        owner=owner,
         bbox_xywh_px=boxes,
-        labels=_class_indices(rows, labels, file),
+        labels=classes,
         crowd=np.array([bool(row.get("iscrowd", 0)) for row in rows], dtype=np.bool_),
         areas=numbers(areas, np.float64, 0, "area", file),
     )
     return table, np.array(ids)
 
 
+def _known(
+    rows: list[dict[str, Any]], image_ids: NDArray[np.int64], labels: LabelMap, file: Path
+) -> tuple[list[dict[str, Any]], NDArray[np.int64], NDArray[np.int64]]:
+    """The annotations whose image and category the file lists, the position of the one and the class of the other."""
+    owner, classes = owners(rows, image_ids, file), _class_indices(rows, labels, file)
+    known = np.flatnonzero((owner != UNKNOWN) & (classes != UNKNOWN))
+    return [rows[place] for place in known.tolist()], owner[known], classes[known]
+
+
 def owners(rows: list[dict[str, Any]], image_ids: NDArray[np.int64], file: Path) -> NDArray[np.int64]:
-    """Position of the image of every annotation."""
+    """Position of the image of every annotation; where faults are collected, -1 for one whose image is unknown."""
     positions = {image_id: position for position, image_id in enumerate(image_ids.tolist())}
-    owners = [positions.get(image_id, -1) for image_id in column(rows, "image_id", "annotations", file)]
-    if -1 in owners:
-        row = rows[owners.index(-1)]
-        raise InputError(
-            f"{file}: annotation {row['id']} is of image {row['image_id']}, which is not among the {len(positions)}"
-            f" images of the file; {owners.count(-1)} annotations have no image: add the images or remove them"
+    owners = [positions.get(image_id, UNKNOWN) for image_id in column(rows, "image_id", "annotations", file)]
+    if UNKNOWN in owners:
+        strays = [row for row, owner in zip(rows, owners, strict=True) if owner < 0]
+        fault(
+            "unknown image id",
+            f"{file}: annotation {strays[0]['id']} is of image {strays[0]['image_id']}, which is not among the"
+            f" {len(positions)} images of the file; {len(strays)} annotations have no image: add the images or remove"
+            " them",
+            [f"annotation {row['id']} of image {row['image_id']}" for row in strays],
         )
     return np.array(owners, dtype=np.int64)
 
 
 def _class_indices(rows: list[dict[str, Any]], labels: LabelMap, file: Path) -> NDArray[np.int64]:
+    """Class of every annotation; where faults are collected, `UNKNOWN` for one whose category is not in the list."""
     categories = column(rows, "category_id", "annotations", file)
     unknown = [position for position, category in enumerate(categories) if category not in labels]
     if unknown:
         row = rows[unknown[0]]
-        raise InputError(
+        fault(
+            "unknown category id",
             f"{file}: annotation {row['id']} of image {row['image_id']} has category_id {row['category_id']!r},"
             f" which is not in the list; allowed are {', '.join(map(str, labels.ids))}:"
-            " complete `categories` or correct it"
+            " complete `categories` or correct it",
+            [f"annotation {rows[place]['id']} with category_id {categories[place]!r}" for place in unknown],
         )
-    return np.array([labels.to_index(category) for category in categories], dtype=np.int64)
+    indices = [labels.to_index(category) if category in labels else UNKNOWN for category in categories]
+    return np.array(indices, dtype=np.int64)

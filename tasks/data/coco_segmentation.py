@@ -18,9 +18,11 @@ from torch.utils.data import Dataset
 from backbone.errors import InputError
 from heads.structures import VOID
 from tasks.data.checks import check_images_exist, check_unique
-from tasks.data.coco import column, find_coco, numbers, owners, read_json, split_files
+from tasks.data.coco import UNKNOWN, column, find_coco, numbers, owners, read_json, split_files
 from tasks.data.coco_outlines import Outlines, fault, with_arrays
 from tasks.data.config import BadBoxes
+from tasks.data.faults import caution
+from tasks.data.faults import fault as report_fault
 from tasks.data.images import read_image
 from tasks.data.labels import LabelMap
 from tasks.data.sample import Sample
@@ -93,9 +95,13 @@ class CocoSegmentation(Dataset[Sample]):
         Raises:
             InputError: the file is broken or not of the size that the annotations state.
         """
+        return self.look(index, shrink=1)
+
+    def look(self, index: int, shrink: int = 8) -> Sample:
+        """As `[index]`, but the picture comes at a fraction of its size (see `read_image`); its mask does not."""
         position = self._position(index)
         height, width = self._sizes[position].tolist()
-        image = read_image(self.path(index), (height, width), annotation=self._file)
+        image = read_image(self.path(index), (height, width), self._file, shrink)
         return Sample(image=image, image_id=index, size=(height, width), mask=self._draw(position, height, width))
 
     def _draw(self, position: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -121,6 +127,8 @@ class CocoSegmentation(Dataset[Sample]):
         kinds = column(contents["annotations"], "category_id", "annotations", file)
         rows = [row for row, kind in zip(contents["annotations"], kinds, strict=True) if kind in classes]
         places = owners(rows, image_ids, file)
+        rows = [row for row, place in zip(rows, places.tolist(), strict=True) if place != UNKNOWN]
+        places = places[places != UNKNOWN]
         kept = self._without_faults(rows, places, policy)
         order = kept[np.argsort(places[kept], kind="stable")]
         rows = [rows[row] for row in order]
@@ -143,9 +151,12 @@ class CocoSegmentation(Dataset[Sample]):
                 f"{self._file}: {len(bad)} of {len(rows)} outlines cannot be drawn; the first, annotation"
                 f" {rows[first].get('id')} of {self._file_names[places[first]]}, {faults[first]}"
             )
+            cases = [f"annotation {rows[place].get('id')} {faults[place]}" for place in bad]
             if policy is BadBoxes.error:
-                raise InputError(f"{message}; correct the file or leave such objects out by data.bad_boxes=drop")
-            log.warning("%s; they are background (data.bad_boxes=drop)", message)
+                remedy = "correct the file or leave such objects out by data.bad_boxes=drop"
+                report_fault("wrong outline", f"{message}; {remedy}", cases)
+            else:
+                caution("wrong outline", f"{message}; they are background (data.bad_boxes=drop)", cases)
         return np.flatnonzero([what is None for what in faults])
 
     def _with_enough_pixels(self, rows: list[dict[str, Any]], least: int) -> NDArray[np.int64]:

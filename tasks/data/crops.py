@@ -6,6 +6,7 @@ Each transform takes decoded samples and, for speed, encoded ones (see `tasks.da
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
@@ -73,6 +74,10 @@ class RandomCrop:
         self.flip = flip
         self.jitter = jitter
 
+    def at(self, image_size: int) -> RandomCrop:
+        """The same, ending at squares of `image_size` pixels."""
+        return RandomCrop(image_size, self.scale, self.ratio, self.flip, self.jitter)
+
     def __call__(self, sample: Sample, seed: int = 0) -> Sample:
         _check_class_only(sample)
         rng = Random(seed)
@@ -92,7 +97,23 @@ class RandomCrop:
         return self.jitter(image, rng) if self.jitter else image
 
 
-class CentreCrop:
+class MiddleCrop(ABC):
+    """The middle of a picture as a square, the same every time: what evaluation looks at."""
+
+    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
+        _check_class_only(sample)
+        return replace(sample, image=self.crop(sample.image))
+
+    def from_encoded(self, sample: EncodedSample, seed: int = 0) -> Sample:
+        """The same for a picture that is not decoded yet. It is decoded whole, so that the pixels are the same."""
+        return sample.with_pixels(self.crop(sample.image.decode()))
+
+    @abstractmethod
+    def crop(self, image: Pixels) -> Pixels:
+        """(H, W, 3) uint8 to the square that the model sees."""
+
+
+class CentreCrop(MiddleCrop):
     """The shorter side resized to `resize_size`, then the middle square: torchvision's, timm's and Hugging Face's way.
 
     Args:
@@ -116,15 +137,7 @@ class CentreCrop:
         self.resize_size = resize_size
         self.interpolation = interpolation
 
-    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
-        _check_class_only(sample)
-        return replace(sample, image=self._crop(sample.image))
-
-    def from_encoded(self, sample: EncodedSample, seed: int = 0) -> Sample:
-        """The same for a picture that is not decoded yet. It is decoded whole, so that the pixels are the same."""
-        return sample.with_pixels(self._crop(sample.image.decode()))
-
-    def _crop(self, image: Pixels) -> Pixels:
+    def crop(self, image: Pixels) -> Pixels:
         image = image[_without_far_ends(image.shape).slices()]
         height, width = image.shape[:2]
         shorter = min(height, width)
@@ -134,7 +147,7 @@ class CentreCrop:
         return np.ascontiguousarray(resize(image, size, self.interpolation)[window.slices()])
 
 
-class CentralPart:
+class CentralPart(MiddleCrop):
     """The middle part of the picture stretched to a square: the way of TensorFlow's weights.
 
     Args:
@@ -161,15 +174,7 @@ class CentralPart:
         self.fraction = fraction
         self.interpolation = interpolation
 
-    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
-        _check_class_only(sample)
-        return replace(sample, image=self._crop(sample.image))
-
-    def from_encoded(self, sample: EncodedSample, seed: int = 0) -> Sample:
-        """The same for a picture that is not decoded yet. It is decoded whole, so that the pixels are the same."""
-        return sample.with_pixels(self._crop(sample.image.decode()))
-
-    def _crop(self, image: Pixels) -> Pixels:
+    def crop(self, image: Pixels) -> Pixels:
         top, left = (int((side - side * self.fraction) / 2) for side in image.shape[:2])
         part = image[top : image.shape[0] - top, left : image.shape[1] - left]
         return resize(part, (self.image_size, self.image_size), self.interpolation)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from backbone.errors import InputError
 from tasks.data.collate import Collate
+from tasks.data.progressive import ProgressiveSampler
 from tasks.data.sampling import EvaluationSampler, TrainingSampler, Transform, TransformedData
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class DataModule(L.LightningDataModule):
         transform: how images get to the model.
         kinds: by the head's name, what it learns.
         seed: of the run.
+
+    Attributes:
+        steps: of the whole training, over which images may grow; None, before it is known: they are of their last size.
     """
 
     def __init__(
@@ -55,10 +59,15 @@ class DataModule(L.LightningDataModule):
         self.transform = transform
         self.collate = Collate(kinds)
         self.seed = seed
+        self.steps: int | None = None
 
     def train_dataloader(self) -> DataLoader[Any]:
-        source = self.splits.train
-        sampler = TrainingSampler(len(source), self.config.batch_size, self.seed, *self._rank())
+        source, sizes = self.splits.train, self.transform.sizes()
+        plan = len(source), self.config.batch_size, self.seed, *self._rank()
+        if sizes is None or self.steps is None:
+            sampler = TrainingSampler(*plan)
+        else:
+            sampler = ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
         return self._loader(source, self.transform.train(), sampler, self.config.batch_size)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -74,7 +83,7 @@ class DataModule(L.LightningDataModule):
 
     def _evaluation_loader(self, source: VisionData) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(source), *self._rank())
-        batch_size = self.config.batch_size if getattr(self.transform, "same_size", True) else 1
+        batch_size = self.config.batch_size if self.transform.same_size else 1
         return self._loader(source, self.transform.evaluation(), sampler, batch_size)
 
     def _loader(
@@ -103,8 +112,12 @@ class DataModule(L.LightningDataModule):
 
 def default_workers(devices: int = 1) -> int:
     """Processes per device that prepare batches: the cores that this process may use, less those that drive devices."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_WORKERS, max(1, cores // devices - 1))
+    return min(MAX_WORKERS, max(1, usable_cores() // devices - 1))
+
+
+def usable_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_worker(worker: int) -> None:

@@ -127,6 +127,13 @@ class EncodedData(Protocol):
 
 
 @runtime_checkable
+class LookedAtData(Protocol):
+    """A data set that gives pictures at a fraction of their size, with all that is known of them at full size."""
+
+    def look(self, index: int, shrink: int = 8) -> Sample: ...
+
+
+@runtime_checkable
 class EncodedTransform(Protocol):
     """A transform that decodes what it uses."""
 

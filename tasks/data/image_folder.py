@@ -18,6 +18,7 @@ import numpy as np
 from backbone.errors import InputError
 from tasks.data.checks import require_folder, require_root
 from tasks.data.classification import ClassificationDataset
+from tasks.data.faults import caution, fault
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
@@ -51,6 +52,14 @@ class Listing:
     classes: list[str]
     names: list[str]
     owner: list[int]
+
+    def leave_out(self, classes: Sequence[str]) -> None:
+        """Forget these classes and their images."""
+        kept = [(name, self.classes[number]) for name, number in zip(self.names, self.owner, strict=True)]
+        kept = [(name, owner) for name, owner in kept if owner not in classes]
+        self.classes = [name for name in self.classes if name not in classes]
+        self.names = [name for name, _ in kept]
+        self.owner = [self.classes.index(owner) for _, owner in kept]
 
 
 def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits:
@@ -110,18 +119,20 @@ def list_classes(folder: Path) -> Listing:
         images = sorted(file for file in files if is_image(file))
         if not images:
             found = f", only others such as {files[0]}" if files else ""
-            raise InputError(f"{folders[name].path}: has no image{found}; add images of the class or remove the folder")
+            text = f"{folders[name].path}: has no image{found}; add images of the class or remove the folder"
+            fault("class without images", text, [folders[name].path])
         others.extend(file for file in files if not is_image(file))
         listing.names.extend(os.path.relpath(file, folder) for file in images)
         listing.owner.extend([number] * len(images))
     if others:
-        log.warning("%s: %d files are no images by their suffix and are left out; the first is %s",
-                    folder, len(others), min(others))  # fmt: skip
+        others.sort()
+        text = f"{folder}: {len(others)} files are no images by their suffix and are left out; the first is {others[0]}"
+        caution("file that is no image", text, others)
     return listing
 
 
 def class_indices(listing: Listing, names: Sequence[str], lacking: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """(N,) place of every image's class among `names`.
+    """(N,) place of every image's class among `names`; where faults are collected, unknown classes leave `listing`.
 
     Args:
         lacking: says what is wrong with a class that is not among them.
@@ -133,9 +144,9 @@ def class_indices(listing: Listing, names: Sequence[str], lacking: str) -> np.nd
     strange = [name for name in listing.classes if name not in places]
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-        raise InputError(
-            f"{listing.folder / strange[0]}: this class{more} is unknown: {lacking}; add it there or remove it here"
-        )
+        text = f"{listing.folder / strange[0]}: this class{more} is unknown: {lacking}; add it there or remove it here"
+        fault("unknown class", text, [str(listing.folder / name) for name in strange])
+        listing.leave_out(strange)
     table = np.array([places[name] for name in listing.classes], dtype=np.int64)
     return table[np.array(listing.owner, dtype=np.int64)]
 

@@ -35,7 +35,7 @@ MAX_STUFFING = 16
 
 
 def read_image(
-    path: str | Path, size: tuple[int, int] | None = None, annotation: Path | None = None
+    path: str | Path, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
 ) -> NDArray[np.uint8]:
     """The picture as a viewer shows it.
 
@@ -46,6 +46,7 @@ def read_image(
         path: of the file; what it is, is decided by its contents and not by its suffix.
         size: height and width in pixels that the annotation states; None accepts any.
         annotation: the file that states it, for the message.
+        shrink: 1, 2, 4 or 8; the sides of a JPEG come divided by it, rounded up. Its faults are found all the same.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous.
@@ -54,15 +55,17 @@ def read_image(
         InputError: the file is absent, broken, truncated, of an unknown format, or has another size.
     """
     data = read_bytes(path)
-    image = decode_stored(path, data)
-    upright = turn(image, exif_orientation(data))
-    if size is None or upright.shape[:2] == tuple(size):
-        return np.ascontiguousarray(upright)
-    if image.shape[:2] == tuple(size):
+    image = decode_stored(path, data, shrink)
+    orientation = exif_orientation(data)
+    stored = image.shape[:2] if shrink == 1 else stored_size(path, data)
+    upright = stored[::-1] if orientation >= 5 else stored
+    if size is None or upright == tuple(size):
+        return np.ascontiguousarray(turn(image, orientation))
+    if stored == tuple(size):
         return np.ascontiguousarray(image)
     stated_in = f" in {annotation}" if annotation else ""
     raise InputError(
-        f"{path}: is {_side_by_side(upright.shape)} pixels (width x height) but annotated as"
+        f"{path}: is {_side_by_side(upright)} pixels (width x height) but annotated as"
         f" {_side_by_side(size)}{stated_in}; put the file there that was annotated, or correct the annotation"
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
 from tasks.data.checks import require_folder, require_root
+from tasks.data.faults import fault
 from tasks.data.labels import LabelMap
 from tasks.data.mask_files import ColourMasks, IndexMasks
 from tasks.data.segmentation import SegmentationDataset
@@ -54,7 +55,7 @@ class MaskFolders(SegmentationDataset):
         mask_files = _by_name(root / masks, "the masks of the split", mask_suffix)
         _check_partners("image", image_files, "mask", mask_files, root / masks)
         _check_partners("mask", mask_files, "image", image_files, root / images)
-        names = sorted(image_files)
+        names = sorted(image_files.keys() & mask_files.keys())
         super().__init__(
             root,
             [os.path.relpath(image_files[name], root) for name in names],
@@ -145,7 +146,8 @@ def _by_name(folder: Path, what: str, suffix: str) -> dict[str, Path]:
             continue
         name = stem.removesuffix(suffix)
         if name in found:
-            raise InputError(f"{path}: has the same name as {found[name].name}; remove one of the two")
+            text = f"{path}: has the same name as {found[name].name}; remove one of the two"
+            fault("two files of one name", text, [str(path)])
         found[name] = path
     return found
 
@@ -156,7 +158,9 @@ def _check_partners(
     alone = sorted(files.keys() - partners.keys())
     if alone:
         more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
-        raise InputError(
+        fault(
+            f"{what} without {partner}",
             f"{files[alone[0]]}: this {what}{more} has no {partner} of that name in {folder}; add the {partner} or"
-            f" remove the {what}"
+            f" remove the {what}",
+            [str(files[name]) for name in alone],
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = Interpolation.bilinear) -> Pixels:
-    """To height and width `size`.
+    """To height and width `size`, with a library's pixels; where these do not matter: `transforms.resize_by_area`.
 
     `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
     one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where

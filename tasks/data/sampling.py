@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.data.sample import Sample
     from tasks.data.splits import VisionData
 
-    Key: TypeAlias = "int | tuple[int, int]"
+    Key: TypeAlias = "int | tuple[int, ...]"
 
 
 class Transform(Protocol):
@@ -24,10 +24,20 @@ class Transform(Protocol):
     def __call__(self, sample: Sample, seed: int, /) -> Sample: ...
 
 
+@runtime_checkable
+class SizedTransform(Protocol):
+    """A transform that ends at any size it is asked for."""
+
+    def at(self, image_size: int, /) -> Transform:
+        """The same, ending at squares of `image_size` pixels."""
+        ...
+
+
 class TransformedData(Dataset["Sample"]):
     """A split seen through a transform.
 
-    Asked for by position and seed, as `TrainingSampler` does; a plain position is its own seed.
+    Asked for by position and seed, as `TrainingSampler` does, and by the side of the image, as `ProgressiveSampler`
+    does; a plain position is its own seed.
     """
 
     def __init__(self, source: VisionData, transform: Transform) -> None:
@@ -38,13 +48,17 @@ class TransformedData(Dataset["Sample"]):
         return len(self.source)
 
     def __getitem__(self, key: Key) -> Sample:
-        position, seed = (key, key) if isinstance(key, int) else key
-        if isinstance(self.source, EncodedData) and isinstance(self.transform, EncodedTransform):
-            return self.transform.from_encoded(self.source.encoded(position), seed)
-        return self.transform(self.source[position], seed)
+        position, seed, *size = (key, key) if isinstance(key, int) else key
+        transform = self.transform
+        if size:
+            assert isinstance(transform, SizedTransform), f"{type(transform).__name__} makes images of one size"
+            transform = transform.at(*size)
+        if isinstance(self.source, EncodedData) and isinstance(transform, EncodedTransform):
+            return transform.from_encoded(self.source.encoded(position), seed)
+        return transform(self.source[position], seed)
 
 
-class TrainingSampler(Sampler["tuple[int, int]"]):
+class TrainingSampler(Sampler["tuple[int, ...]"]):
     """Positions in a new order every epoch, each with the seed of its augmentation.
 
     Every rank gets the same number; the last few ranks repeat images of the first ones where the images do not divide.
@@ -74,7 +88,7 @@ class TrainingSampler(Sampler["tuple[int, int]"]):
         share = -(-self.length // self.ranks)
         return share + 1 if self.batch_size > 1 and share % self.batch_size == 1 else share
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = np.resize(rng.permutation(self.length), len(self) * self.ranks)
         seeds = rng.integers(0, 2**32, len(order))

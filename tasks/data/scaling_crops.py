@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbone.errors import InputError
-from tasks.data.transforms import WindowStep, WindowTransform, resize
+from tasks.data.transforms import WindowStep, WindowTransform, resize_by_area
 
 if TYPE_CHECKING:
     from tasks.data.sample import Sample
@@ -88,4 +88,4 @@ class WholeImage:
         scale = self.max_side / max(height, width)
         size = max(1, round(height * scale)), max(1, round(width * scale))
         sides = np.array([size[1] / width, size[0] / height] * 2, dtype=np.float32)
-        return replace(sample, image=resize(sample.image, size), boxes_xyxy_px=sample.boxes_xyxy_px * sides)
+        return replace(sample, image=resize_by_area(sample.image, size), boxes_xyxy_px=sample.boxes_xyxy_px * sides)

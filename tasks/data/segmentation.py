@@ -69,9 +69,13 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             InputError: a file is absent or broken, the two differ in size, or a value of the mask is no class.
         """
+        return self.look(index, shrink=1)
+
+    def look(self, index: int, shrink: int = 8) -> Sample:
+        """As `[index]`, but the picture comes at a fraction of its size (see `read_image`); its mask does not."""
         mask = self._read_mask(self.mask_path(index))
         height, width = mask.shape
-        image = read_image(self.path(index), (height, width), annotation=self.mask_path(index))
+        image = read_image(self.path(index), (height, width), self.mask_path(index), shrink)
         return Sample(image=image, image_id=index, size=(height, width), mask=mask)
 
     def _checked(self, index: int) -> int:

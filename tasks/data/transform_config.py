@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
+    from tasks.data.progressive import GrowingSize
     from tasks.data.sampling import Transform
     from tasks.mixing import Mixing
 
@@ -57,6 +58,10 @@ class TransformConfig:
 
     def mixing(self, seed: int) -> Mixing | None:
         """What blends the images of a training batch; None: nothing does."""
+        return None
+
+    def sizes(self) -> GrowingSize | None:
+        """How training images grow from step to step; None: they do not. If they do, `train()` has `at(image_size)`."""
         return None
 
     def _check_probabilities(self, *names: str) -> None:
@@ -116,6 +121,11 @@ class ImageNetTransformConfig(TransformConfig):
     """Parameter of the Beta distribution by which two images of a batch are blended; 0: never."""
     cutmix: float = 0.0
     """The same for pasting a part of one image into another; with both, each batch draws one of them."""
+    progressive: int | None = None
+    """Side in pixels of training images in the first of `stages`, a multiple of 32; they grow to `image_size` in the
+    last. Trains faster. null: they are of `image_size` throughout."""
+    stages: int = 4
+    """Of equal length, with `progressive`."""
     test_crop: TestCrop = TestCrop.centre_crop
     resize_size: int | None = None
     """Of the shorter side before the middle is cut, in pixels; null: `image_size` / 0.875."""
@@ -128,6 +138,15 @@ class ImageNetTransformConfig(TransformConfig):
         for name in ("mixup", "cutmix"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"transform.{name}={getattr(self, name)}: must not be negative")
+        if self.progressive is not None and not (
+            MIN_IMAGE_SIZE <= self.progressive < self.image_size and self.progressive % MIN_IMAGE_SIZE == 0
+        ):
+            raise InputError(
+                f"transform.progressive={self.progressive}: must be a multiple of {MIN_IMAGE_SIZE} below"
+                f" transform.image_size={self.image_size}, or null for one size throughout"
+            )
+        if self.stages < 2:
+            raise InputError(f"transform.stages={self.stages}: must be at least 2")
         if self.resize_size is not None and self.resize_size < self.image_size:
             raise InputError(
                 f"transform.resize_size={self.resize_size}: must be at least transform.image_size={self.image_size}"
@@ -148,6 +167,13 @@ class ImageNetTransformConfig(TransformConfig):
         return CentreCrop(
             self.image_size, self.resize_size or round(self.image_size / CENTRAL_SHARE), self.interpolation
         )
+
+    def sizes(self) -> GrowingSize | None:
+        if self.progressive is None:
+            return None
+        from tasks.data.progressive import GrowingSize
+
+        return GrowingSize(self.progressive, self.image_size, self.stages)
 
     def mixing(self, seed: int) -> Mixing | None:
         from tasks.mixing import Mixing

@@ -60,7 +60,7 @@ class EvalTransform:
         scale = np.array([self.image_size / width, self.image_size / height] * 2, dtype=np.float32)
         boxes = np.clip(sample.boxes_xyxy_px * scale, 0, self.image_size)
         return Sample(
-            image=resize(sample.image, (self.image_size, self.image_size)),
+            image=resize_by_area(sample.image, (self.image_size, self.image_size)),
             image_id=sample.image_id,
             size=sample.size,
             boxes_xyxy_px=boxes,
@@ -161,7 +161,7 @@ class WindowStep(A.DualTransform):  # type: ignore[misc]
         return {"view": View.on(self.choose(shape, boxes, self.random_generator), shape, self.image_size)}
 
     def apply(self, img: Pixels, view: View, **_: Any) -> Pixels:
-        part = resize(img[view.source], view.target_size)
+        part = resize_by_area(img[view.source], view.target_size)
         if view.target_size == (self.image_size, self.image_size):
             return part
         canvas = np.full((self.image_size, self.image_size, 3), FILL, dtype=np.uint8)
@@ -285,8 +285,18 @@ def _iou(windows: Floats, boxes: Floats) -> Floats:
     return ious
 
 
-def resize(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """To height and width `size`: averaged when more than two pixels fall on one, else linear."""
+def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """To height and width `size`: averaged when more than two pixels fall on one, else linear.
+
+    Needs OpenCV only, and its pixels are no other library's. `resizing.resize` is for where published weights must give
+    their figures.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (*size, 3) uint8, contiguous.
+    """
     if image.shape[:2] == size:
         return np.ascontiguousarray(image)
     shrinks = max(image.shape[0] / size[0], image.shape[1] / size[1]) > 2
@@ -295,5 +305,5 @@ def resize(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """To height and width `size`: the nearest value."""
+    """(H, W) uint8 to height and width `size`: the nearest value."""
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

@@ -22,6 +22,7 @@ from backbone.errors import InputError
 from tasks.data.checks import check_images_exist, require_file, require_folder
 from tasks.data.config import BadBoxes
 from tasks.data.detection import Annotations, DetectionDataset
+from tasks.data.faults import each, fault
 from tasks.data.images import read_size
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
@@ -48,11 +49,11 @@ class VocObject:
 
 @dataclass(slots=True)
 class VocImage:
-    """One XML file. `size` is height and width in pixels, None where the file does not say."""
+    """One XML file. `size` is height and width in pixels."""
 
     xml: Path
     file_name: str
-    size: tuple[int, int] | None
+    size: tuple[int, int]
     objects: list[VocObject]
 
 
@@ -82,6 +83,8 @@ class VocDetection(DetectionDataset):
     ) -> None:
         images = read_split(root, split) if images is None else images
         labels = LabelMap.numbered(classes or collect_classes(images, split_list(root, split)))
+        for image in images:
+            image.objects = _known(image, labels)
         objects = [(image, number, item) for image in images for number, item in enumerate(image.objects, start=1)]
         folder = Path(root) / "JPEGImages"
 
@@ -89,7 +92,7 @@ class VocDetection(DetectionDataset):
             image, number, item = objects[box]
             return f"object {number} ({item.name}) of {image.xml} with corners {list(item.corners)}"
 
-        annotations = _tabulate(images, labels, folder)
+        annotations = _tabulate(images, labels)
         super().__init__(folder, annotations, labels, bad_boxes, split_list(root, split), describe)
 
 
@@ -142,13 +145,17 @@ def read_split(root: str | Path, split: str) -> list[VocImage]:
     check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing)
     images = []
     for stem in stems:
+        if stem not in found:
+            continue  # a fault, said above
         xml = xml_folder / f"{stem}.xml"
-        require_file(xml, f"the annotation of an image of {listing}", "add the file or remove the image from the list")
-        images.append(_read_xml(xml, found[stem]))
+        with each("unreadable annotation", str(xml)):
+            remedy = "add the file or remove the image from the list"
+            require_file(xml, f"the annotation of an image of {listing}", remedy)
+            images.append(_read_xml(xml, folder / found[stem]))
     return images
 
 
-def _read_xml(xml: Path, file_name: str) -> VocImage:
+def _read_xml(xml: Path, picture: Path) -> VocImage:
     try:
         tree = ElementTree.parse(xml).getroot()
     except (ParseError, DefusedXmlException) as error:
@@ -166,10 +173,10 @@ def _read_xml(xml: Path, file_name: str) -> VocImage:
         )
         for item in tree.findall("object")
     ]
-    size = None
+    size = (0, 0)
     if tree.find("size") is not None:
         size = (int(_number(tree, "size/height", xml)), int(_number(tree, "size/width", xml)))
-    return VocImage(xml, file_name, size if size and min(size) > 0 else None, objects)
+    return VocImage(xml, picture.name, size if min(size) > 0 else read_size(picture), objects)
 
 
 def _text(element: Element, key: str, xml: Path) -> str:
@@ -187,15 +194,21 @@ def _number(element: Element, key: str, xml: Path) -> float:
         raise InputError(f"{xml}: <{key}> is {text!r}; it must be a number: correct the file") from None
 
 
-def _tabulate(images: list[VocImage], labels: LabelMap, folder: Path) -> Annotations:
+def _known(image: VocImage, labels: LabelMap) -> list[VocObject]:
+    """The objects whose class is in the list."""
+    strange = [item.name for item in image.objects if item.name not in labels.names]
+    if strange:
+        fault(
+            "unknown class",
+            f"{image.xml}: class {strange[0]!r} is not in the list; allowed are {', '.join(labels.names)}:"
+            " add it to data.classes, or correct the file",
+            [f"{image.xml}: {name}" for name in strange],
+        )
+    return [item for item in image.objects if item.name in labels.names]
+
+
+def _tabulate(images: list[VocImage], labels: LabelMap) -> Annotations:
     indices = {name: index for index, name in enumerate(labels.names)}
-    for image in images:
-        for item in image.objects:
-            if item.name not in indices:
-                raise InputError(
-                    f"{image.xml}: class {item.name!r} is not in the list; allowed are {', '.join(labels.names)}:"
-                    " add it to data.classes, or correct the file"
-                )
     objects = [item for image in images for item in image.objects]
     corners = np.array([item.corners for item in objects], dtype=np.float64).reshape(-1, 4)
     drawn = corners[:, 2:] - corners[:, :2]
@@ -203,7 +216,7 @@ def _tabulate(images: list[VocImage], labels: LabelMap, folder: Path) -> Annotat
     return Annotations(
         file_names=np.array([image.file_name for image in images], dtype=np.str_),
         image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
-        sizes=np.array([image.size or read_size(folder / image.file_name) for image in images]).reshape(-1, 2),
+        sizes=np.array([image.size for image in images]).reshape(-1, 2),
         owner=np.repeat(np.arange(len(images)), [len(image.objects) for image in images]),
         bbox_xywh_px=np.concatenate([corners[:, :2] - 1, sides], axis=1),
         labels=np.array([indices[item.name] for item in objects], dtype=np.int64),

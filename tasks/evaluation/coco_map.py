@@ -168,30 +168,7 @@ class CocoMap:
                     f"image id {image_id}: was evaluated before, and every image counts once; use a sampler that "
                     f"repeats no image"
                 )
-            self._results[image_id] = self._entries(image_id, found)
-
-    def _entries(self, image_id: int, found: Detections) -> list[dict[str, Any]]:
-        boxes = found.boxes_xyxy_px.detach().cpu().double().numpy().reshape(-1, 4)
-        scores = found.scores.detach().cpu().float().numpy()
-        labels = found.labels.detach().cpu().numpy()
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise InputError(
-                f"image id {image_id}: a detection has a box or score that is not finite; the weights are broken, "
-                f"train again with a smaller learning rate"
-            )
-        wrong = labels[(labels < 0) | (labels >= len(self.labels.ids))]
-        if len(wrong):
-            raise InputError(
-                f"image id {image_id}: a detection has label {wrong[0]}; must be 0 .. {len(self.labels.ids) - 1}, the "
-                f"classes of the label map that the weights were trained with"
-            )
-        boxes[:, 2:] -= boxes[:, :2]
-        rounded = np.round(boxes, BOX_DECIMALS).tolist()
-        # The shortest decimal that is the same float32: short in the file, and no two scores become equal.
-        return [
-            {"image_id": image_id, "category_id": self.labels.ids[label], "bbox": box, "score": float(str(score))}
-            for label, box, score in zip(labels.tolist(), rounded, scores, strict=True)
-        ]
+            self._results[image_id] = result_entries(image_id, found, self.labels)
 
     def results(self) -> list[dict[str, Any]]:
         """Everything found so far in COCO's results format, by image id; within an image best first, as it came.
@@ -210,6 +187,37 @@ class CocoMap:
                 missing, len(self.image_ids),
             )  # fmt: skip
         return evaluate_results(self.ground_truth, self.results(), self.backend, self.image_ids)
+
+
+def result_entries(image_id: int, found: Detections, labels: Labels) -> list[dict[str, Any]]:
+    """One image's detections in COCO's results format, best first, as they came.
+
+    Boxes are x, y, width, height in pixels, rounded to a thousandth.
+
+    Raises:
+        InputError: a label without a class, or a number that is not finite.
+    """
+    boxes = found.boxes_xyxy_px.detach().cpu().double().numpy().reshape(-1, 4)
+    scores = found.scores.detach().cpu().float().numpy()
+    indices = found.labels.detach().cpu().numpy()
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise InputError(
+            f"image id {image_id}: a detection has a box or score that is not finite; the weights are broken, "
+            f"train again with a smaller learning rate"
+        )
+    wrong = indices[(indices < 0) | (indices >= len(labels.ids))]
+    if len(wrong):
+        raise InputError(
+            f"image id {image_id}: a detection has label {wrong[0]}; must be 0 .. {len(labels.ids) - 1}, the "
+            f"classes of the label map that the weights were trained with"
+        )
+    boxes[:, 2:] -= boxes[:, :2]
+    rounded = np.round(boxes, BOX_DECIMALS).tolist()
+    # The shortest decimal that is the same float32: short in the file, and no two scores become equal.
+    return [
+        {"image_id": image_id, "category_id": labels.ids[index], "bbox": box, "score": float(str(score))}
+        for index, box, score in zip(indices.tolist(), rounded, scores, strict=True)
+    ]
 
 
 def evaluate_results(

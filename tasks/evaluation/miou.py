@@ -179,6 +179,14 @@ class MeanIoU:
         return scores
 
 
+def mean_iou(counts: Tensor) -> float | None:
+    """Mean IoU from counts (K, K), true class by predicted class, over the classes that occur; None without a pixel."""
+    right = counts.diagonal()
+    union = counts.sum(dim=0) + counts.sum(dim=1) - right
+    there = union > 0
+    return float((right[there] / union[there]).mean()) if there.any() else None
+
+
 def _mean(values: Iterable[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None

@@ -87,16 +87,16 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     count = f"{len(pairs)} image{'s' if len(pairs) > 1 else ''}" + (f", {note}" if note else "")
-    _text(pen, (MARGIN_PX, MARGIN_PX), title or "Ground truth and prediction", TITLE_PX, INK)
-    _text(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), count, HEADER_PX, SOFT_INK)
+    write_line(pen, (MARGIN_PX, MARGIN_PX), title or "Ground truth and prediction", TITLE_PX, INK)
+    write_line(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), count, HEADER_PX, SOFT_INK)
     for x, y, name, colour in entries:
         left, upper = MARGIN_PX + x, legend_top + y
         pen.rectangle((left, upper, left + HEADER_PX - 1, upper + HEADER_PX - 1), fill=colour, outline=SOFT_INK)
-        _text(pen, (left + round(1.5 * HEADER_PX), upper), name, HEADER_PX, INK)
+        write_line(pen, (left + round(1.5 * HEADER_PX), upper), name, HEADER_PX, INK)
     for column in range(columns):
         x = MARGIN_PX + column * (pair_width + GAP_PX)
-        _text(pen, (x, top - round(1.6 * HEADER_PX)), "ground truth", HEADER_PX, INK)
-        _text(pen, (x + CELL_PX + INNER_PX, top - round(1.6 * HEADER_PX)), "prediction", HEADER_PX, INK)
+        write_line(pen, (x, top - round(1.6 * HEADER_PX)), "ground truth", HEADER_PX, INK)
+        write_line(pen, (x + CELL_PX + INNER_PX, top - round(1.6 * HEADER_PX)), "prediction", HEADER_PX, INK)
     y = top
     for row, row_height in zip(rows, heights, strict=True):
         for column, pair in enumerate(row):
@@ -123,7 +123,7 @@ def _draw_pair(sheet: Image.Image, pen: ImageDraw.ImageDraw, pair: Pair, place: 
         pen.rectangle((left, y, left + CELL_PX - 1, y + height - 1), fill=MAT)
         picture = Image.fromarray(fitted(drawn))
         sheet.paste(picture, (left + (CELL_PX - picture.width) // 2, y + (height - picture.height) // 2))
-        _text(pen, (left, line), caption, CAPTION_PX, SOFT_INK, CELL_PX)
+        write_line(pen, (left, line), caption, CAPTION_PX, SOFT_INK, CELL_PX)
 
 
 def _fitted_size(image: NDArray[np.uint8]) -> tuple[int, int]:
@@ -145,7 +145,7 @@ def _placed(legend: Sequence[tuple[str, Colour]], room: int) -> Iterator[tuple[i
         x += wide + round(1.5 * HEADER_PX)
 
 
-def _text(
+def write_line(
     pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, ink: Colour, room: int | None = None
 ) -> None:
     """A line of text, shortened in the middle to `room` pixels."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BACKGROUND = "background"
 OPACITY = 0.6
+PIXELS_AT_ONCE = 2**20
+"""Blended together: a large image needs no more memory than its result."""
 
 
 def voc_colour(label: int) -> Colour:
@@ -44,22 +46,30 @@ VOC_PALETTE = np.array([voc_colour(label) for label in range(256)], np.uint8)
 """(256, 3); black is label 0, the cream of void is 255."""
 
 
-def draw_mask(image: NDArray[np.uint8], mask: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np.uint8]:
+def draw_mask(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], names: Sequence[str], opacity: float = OPACITY
+) -> NDArray[np.uint8]:
     """A copy of an RGB image (H, W, 3) in the colours of its mask (H, W), borders between labels in full colour.
 
     Args:
         names: of class 0, 1, ...; where the first is "background" its pixels stay as they are.
+        opacity: of the colours between the borders, 0 .. 1.
     Raises:
         InputError: the mask has another size.
     """
     if mask.shape != image.shape[:2]:
         raise InputError(f"drawing: a mask of {mask.shape} on an image of {image.shape[:2]}; both must be of one size")
-    colours = VOC_PALETTE[mask].astype(np.float32)
-    opacity = np.where(_borders(mask), 1.0, OPACITY).astype(np.float32)
-    if names[0] == BACKGROUND:
-        opacity[mask == 0] = 0
-    blended = image + opacity[..., None] * (colours - image)
-    return np.asarray(blended.round(), np.uint8)
+    borders = _borders(mask)
+    drawn = np.empty_like(image)
+    rows = max(1, PIXELS_AT_ONCE // mask.shape[1])
+    for start in range(0, len(mask), rows):
+        part = slice(start, start + rows)
+        colours = VOC_PALETTE[mask[part]].astype(np.float32)
+        shares = np.where(borders[part], 1.0, opacity).astype(np.float32)
+        if names[0] == BACKGROUND:
+            shares[mask[part] == 0] = 0
+        drawn[part] = (image[part] + shares[..., None] * (colours - image[part])).round()
+    return drawn
 
 
 def legend(names: Sequence[str], masks: Iterable[NDArray[np.uint8]]) -> list[tuple[str, Colour]]:

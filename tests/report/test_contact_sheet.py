@@ -69,8 +69,8 @@ def test_nothing_found_is_an_empty_picture(tmp_path):
 
 def test_only_scores_above_the_threshold_are_drawn_and_the_sheet_says_so(tmp_path, monkeypatch):
     written = []
-    real = module._text
-    monkeypatch.setattr(module, "_text", lambda *args: (written.append(args[2]), real(*args)))
+    real = module.write_line
+    monkeypatch.setattr(module, "write_line", lambda *args: (written.append(args[2]), real(*args)))
     pairs = [pair(30, 40, found=5, threshold=0.95)]
     sheet = read(contact_sheet(pairs, tmp_path / "s.png", title="Shapes, val", note="scores of at least 0.95"))
     assert not has(sheet, class_colour(1))

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 SCALES = (0.4, 0.8)
 """Longer side of an object's box, as a fraction of the scene's side."""
+SINGLE_SCALES = (0.6, 0.9)
+SINGLE_SHIFT = 0.1
+"""The only object of a picture to classify is large and within this fraction of the side from the middle, as things in
+photographs are; a network from a random start then needs a third of the pictures."""
 MAX_OBJECTS = 3
 MIN_VISIBLE = 0.8
 """Share of an object that others and the border must leave visible; objects go where that holds, or nowhere."""
@@ -136,15 +140,20 @@ def _place_one(
 
 
 def _shape(size: int, rng: np.random.Generator, label: int | None) -> Placed:
-    """A shape of any size and place, tilted a little; part of it may be beyond the border."""
+    """A shape tilted a little: of any class, size and place, or the only one of a picture; see `SINGLE_SCALES`.
+
+    Part of it may be beyond the border.
+    """
+    single = label is not None
     label = int(rng.integers(len(NAMES))) if label is None else label
-    side = size * SCALES[0] * (SCALES[1] / SCALES[0]) ** rng.random()
+    least, most = SINGLE_SCALES if single else SCALES
+    side = size * least * (most / least) ** rng.random()
     angle, stretch = rng.uniform(-MAX_TILT, MAX_TILT), STRETCH ** rng.uniform(-1, 1)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     curves = [curve * [stretch, 1.0] @ rotation.T for curve in OUTLINES[NAMES[label]]]
     low, high = curves[0].min(axis=0), curves[0].max(axis=0)
     scale = side / (high - low).max()
-    margin = 0.2 * scale * (high - low)
+    margin = size * np.full(2, 0.5 - SINGLE_SHIFT) if single else 0.2 * scale * (high - low)
     centre = rng.uniform(margin, size - margin)
     curves = [(curve - (low + high) / 2) * scale + centre for curve in curves]
     rows, columns = bounding_region(curves[0], size)

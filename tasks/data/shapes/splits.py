@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from backbone.errors import InputError
 from tasks.data.coco import CocoDetection
+from tasks.data.config import PicturesConfig
 from tasks.data.image_folder import read_split
 from tasks.data.shapes.outlines import NAMES
 from tasks.data.shapes.scene import draw_scene
@@ -28,18 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tasks.data.config import ShapesConfig
-from tasks.data.shapes.scene import Scene
+    from tasks.data.shapes.scene import Scene
 
 log = logging.getLogger(__name__)
 
-VERSION = 8
+VERSION = 9
 """Of the generator: raised with every change of what it draws, so that nobody trains on scenes of an older one."""
 SPLITS = ("train", "val")
 WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc}
 """By what is learned: the layout of a real data set."""
-MAX_MEGAPIXELS = 90.0
 READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
-    "classification": lambda root, split, config: read_split(root / split, NAMES, MAX_MEGAPIXELS),
+    "classification": lambda root, split, config: read_split(root / split, NAMES, PicturesConfig().max_megapixels),
     "detection": lambda root, split, config: CocoDetection(root, split, config.bad_boxes),
     "segmentation": lambda root, split, config: VocSegmentation(root, split, MASK_NAMES),
 }

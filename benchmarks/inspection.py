@@ -1,0 +1,145 @@
+"""The data doctor's pass over the pictures against a plain loop over Pillow, both measured in this run.
+
+python benchmarks/inspection.py [--images FOLDER] [--count 5000] [--repeats 3] [--json FILE]
+
+Each candidate finds the broken files and the pictures that occur twice. The peer is what one would write in a few
+lines: Pillow decodes every picture whole, the difference hash is taken with Pillow's resizing, and every hash is
+compared with every other. Ours decodes a JPEG to an eighth of its sides, which still refuses truncated files, and
+compares the hashes that share a quarter. One thread; the candidates take turns; the figures are medians of CPU time.
+Some files are truncated and some are copies at a lower quality, so `found` says whether both do the same work. Without
+--images it draws pictures of 640 x 480 pixels. Memory is what Python and numpy allocate beyond the start, at its
+largest. (The name of this file is not `inspect`: that would hide Python's module of the name from its neighbours.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from tasks.data.classification import ClassificationDataset
+from tasks.data.image_folder import is_image
+from tasks.data.labels import LabelMap
+from tasks.inspect.duplicates import find_groups
+from tasks.inspect.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEIGHT, WIDTH = 480, 640
+QUALITY, COPY_QUALITY = 90, 60
+EVERY = 50
+"""One of so many drawn files is truncated, and one a copy of the file before it."""
+MAX_BITS = 6
+MAX_MEGAPIXELS = 90
+
+
+class Found(NamedTuple):
+    """How many files are broken, and how many pictures look like an earlier one."""
+
+    broken: int
+    copies: int
+
+
+def draw_jpegs(folder: Path, count: int) -> None:
+    """Clouds of all sizes, which take about as many bytes as photographs do."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for number in range(count):
+        is_copy = number % EVERY == 1
+        if not is_copy:
+            picture = np.full((HEIGHT, WIDTH, 3), 128, dtype=np.float32)
+            for cells in (3, 10, 40, 160):
+                clouds = rng.normal(0, 24, (cells, cells, 3)).astype(np.float32)
+                picture += cv2.resize(clouds, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+            image = np.clip(picture, 0, 255).astype(np.uint8)
+        data = simplejpeg.encode_jpeg(image, quality=COPY_QUALITY if is_copy else QUALITY, colorsubsampling="420")
+        if number % EVERY == 2:
+            data = data[: len(data) // 2]
+        (folder / f"{number:06d}.jpg").write_bytes(data)
+
+
+def ours(paths: list[Path]) -> Found:
+    names = [str(path) for path in paths]
+    data = ClassificationDataset(Path(), names, [0] * len(names), LabelMap.numbered(["any"]), MAX_MEGAPIXELS)
+    reading = Reading(data, range(len(data)))
+    reading.read(frozenset(), 1, lambda done: None)
+    groups = find_groups({"train": reading})
+    return Found(int((~reading.good).sum()), sum(len(group) - 1 for group in groups))
+
+
+def plain_loop(paths: list[Path]) -> Found:
+    broken, copies = 0, 0
+    hashes: list[int] = []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                small = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.LANCZOS))
+        except OSError:
+            broken += 1
+            continue
+        bits = int.from_bytes(np.packbits(small[:, :-1] < small[:, 1:]).tobytes(), "big")
+        copies += any((bits ^ other).bit_count() <= MAX_BITS for other in hashes)
+        hashes.append(bits)
+    return Found(broken, copies)
+
+
+def peak_mib(look: Callable[[list[Path]], Found], paths: list[Path]) -> float:
+    tracemalloc.start()
+    look(paths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, help="folder of JPEG files, searched with its sub-folders")
+    parser.add_argument("--count", type=int, default=5000, help="pictures to draw where no folder is given")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds over the files of each candidate")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.images or Path(temporary)
+        if options.images is None:
+            draw_jpegs(folder, options.count)
+        paths = sorted(path for path in folder.rglob("*") if is_image(path.name))
+        if not paths:
+            parser.error(f"{folder} holds no picture")
+        spent: dict[str, list[float]] = {"ours": [], "plain loop, Pillow": []}
+        candidates = dict(zip(spent, (ours, plain_loop), strict=True))
+        found = {}
+        for _ in range(options.repeats):
+            for name, look in candidates.items():
+                start = time.process_time()
+                found[name] = look(paths)
+                spent[name].append(time.process_time() - start)
+        speeds = {name: len(paths) / median(times) for name, times in spent.items()}
+        peaks = {name: peak_mib(look, paths) for name, look in candidates.items()}
+    print(f"{len(paths)} files, median of {options.repeats}")
+    for name, speed in speeds.items():
+        ratio = speed / speeds["plain loop, Pillow"]
+        print(f"{name:20} {speed:7.0f} images/s  ratio {ratio:5.2f}  peak {peaks[name]:5.1f} MiB  found {found[name]}")
+    if options.json is not None:
+        figures = {"files": len(paths), "images_per_second": speeds, "peak_mib": peaks}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What the benchmarks share: candidates that take turns, their medians, and the options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+
+def medians_ms(candidates: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """Median time of each candidate; they take turns, after one round that is not counted."""
+    times: list[list[float]] = [[] for _ in candidates]
+    for _ in range(repeats + 1):
+        for candidate, spent in zip(candidates, times, strict=True):
+            start = time.perf_counter()
+            candidate()
+            spent.append(time.perf_counter() - start)
+    return [1000 * median(spent[1:]) for spent in times]
+
+
+def options(description: str | None, *, repeats: int, parts: Collection[str]) -> argparse.Namespace:
+    """`repeats`, `threads`, `only` and `json` from the command line.
+
+    Args:
+        description: docstring of the benchmark; its first line is shown.
+        repeats: unless told otherwise.
+        parts: of the benchmark; all are run unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=repeats, help="counted repetitions of each candidate")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to run")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Keep the figures, where a file is named."""
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,0 +1,60 @@
+"""What every measure of a head is: it collects answers about one split, scores, writes and draws them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from heads.structures import Batch
+    from tasks.config import EvaluationConfig
+    from tasks.data.labels import LabelMap
+
+Data = TypeVar("Data")
+
+
+class Evaluator(ABC, Generic[Data]):
+    """Collects what one head answers about one split, and scores it.
+
+    Args:
+        name: of the head, under which batches hold the truth.
+        data: the split.
+        labels: of the model; class indices mean these.
+        config: how figures are computed and shown.
+
+    Attributes:
+        main_figure: the one that tells which checkpoint is best; larger is better.
+    """
+
+    main_figure: ClassVar[str]
+
+    def __init__(self, name: str, data: Data, labels: LabelMap, config: EvaluationConfig) -> None:
+        self.name = name
+        self.data = data
+        self.labels = labels
+        self.config = config
+        self.reset()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget the answers so far."""
+
+    @abstractmethod
+    def update(self, batch: Batch, answers: list[Any]) -> None:
+        """Take in the answers to a batch, one an image."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, float | None]:
+        """By name; `name/class` is of one class."""
+
+    @abstractmethod
+    def show(self, console: Console, title: str) -> None:
+        """Print the figures as a table."""
+
+    @abstractmethod
+    def write(self, folder: Path, suffix: str) -> None:
+        """Everything answered, and pictures of some of it, into files whose names end on `suffix`."""

@@ -1,0 +1,88 @@
+"""From a configuration with a checkpoint to a model that answers.
+
+No data set is needed: the checkpoint knows its classes.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbone.errors import InputError
+from tasks.build import build_model, build_trainer
+from tasks.checkpoint import is_foreign, load_into, read_header
+from tasks.config import Task
+from tasks.data.labels import LabelMap
+from tasks.data.transform_config import DeepLabTransformConfig
+from tasks.data.voc_segmentation import VOC_CLASSES
+from tasks.foreign import load_foreign
+from tasks.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.config import RunConfig
+
+log = logging.getLogger(__name__)
+
+
+def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
+    """The model of `config.checkpoint` on the device of `config.trainer.accelerator`.
+
+    Args:
+        overrides: the words that the configuration was made from.
+    Raises:
+        InputError: the checkpoint does not fit, or there is no such device.
+    """
+    path = str(config.checkpoint)
+    task = config.task.value
+    if is_foreign(path):
+        labels = {task: foreign_labels(config)}
+        model = load_foreign(config, labels[task], overrides)
+    elif config.predict.classes is not None:
+        raise InputError(
+            f"predict.classes={list(config.predict.classes)}: checkpoint={path} knows the names of its classes; leave"
+            " it out"
+        )
+    else:
+        labels = {name: LabelMap.from_plain(plain) for name, plain in read_header(path).labels.items()}
+        model = build_model(config, labels[task])
+        load_into(path, model)
+    limit = config.predict.max_side
+    if isinstance(config.transform, DeepLabTransformConfig) and limit is not None:
+        config.transform.max_side = min(limit, config.transform.max_side or limit)
+    trainer = build_trainer(config, Path(), logger=False, enable_checkpointing=False)
+    return Predictor(
+        model,
+        labels,
+        config.transform.evaluation(),
+        same_size=getattr(config.transform, "same_size", True),
+        device=trainer.strategy.root_device,
+        precision=config.trainer.precision,
+        multi_scale=config.evaluation.multi_scale,
+        batch_size=config.predict.batch_size,
+        score=config.predict.score,
+        overlay=config.predict.overlay,
+        top=config.predict.top,
+    )
+
+
+def foreign_labels(config: RunConfig) -> LabelMap:
+    """The classes of public weights, which do not name them: as told, or those that they are usually trained on.
+
+    Raises:
+        InputError: no public weights with such a head are known.
+    """
+    if config.predict.classes is not None:
+        return LabelMap.numbered(config.predict.classes)
+    if config.task is Task.classification:
+        from torchvision.models import MobileNet_V2_Weights
+
+        return LabelMap.numbered(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
+    if config.task is Task.segmentation:
+        return LabelMap.numbered(VOC_CLASSES)
+    raise InputError(
+        f"checkpoint={config.checkpoint}: public weights with a head for task={config.task.value} are not known; say"
+        " task=classification or task=segmentation, or give the model.safetensors of a run"
+    )

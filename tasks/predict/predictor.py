@@ -1,0 +1,207 @@
+"""A model that answers about pictures: arrays in, typed answers of every head out.
+
+Letters: N images, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+
+from backbone.errors import InputError
+from heads.structures import Classification, Detections, LabelMask
+from tasks.data.sample import Sample
+from tasks.evaluation.multi_scale import predict_multi_scale
+from tasks.predict.drawing import draw_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.data.labels import LabelMap
+    from tasks.data.sampling import Transform
+    from tasks.model import VisionModel
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+Answer: TypeAlias = Classification | Detections | LabelMask
+
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""By `trainer.precision`."""
+SHOWN = 5
+"""Classes and detections that are printed of an answer."""
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What every head of a model says about one image. Tensors are on the CPU.
+
+    Attributes:
+        size: height and width of the image in pixels; boxes and masks are in these.
+        answers: by the head's name.
+        names: of each head's classes; labels are positions in them.
+    """
+
+    size: tuple[int, int]
+    answers: dict[str, Answer]
+    names: dict[str, tuple[str, ...]]
+
+    def __getitem__(self, head: str) -> Answer:
+        """The answer of one head.
+
+        Raises:
+            InputError: the model has no such head; the message lists those that it has.
+        """
+        if head not in self.answers:
+            raise InputError(f"the model has no head {head!r}; it has {', '.join(self.answers)}")
+        return self.answers[head]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{head}: {_told(answer, self.names[head])}" for head, answer in self.answers.items())
+
+
+class Predictor:
+    """A model with all that is needed to use it.
+
+    Args:
+        labels: of every head, by its name.
+        transform: from a picture to what the model sees.
+        same_size: whether it gives all pictures one size; otherwise the model sees them one by one.
+        device: where the model runs; it is moved there.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        multi_scale: average segmentation over several scales (see `tasks.evaluation.multi_scale`).
+        batch_size: images that the model sees at once.
+        score: detections below it are not drawn, unless `draw` is told otherwise.
+        overlay: opacity of masks when drawn.
+        top: classes that are drawn for an image.
+    """
+
+    def __init__(
+        self,
+        model: VisionModel,
+        labels: Mapping[str, LabelMap],
+        transform: Transform,
+        *,
+        same_size: bool = True,
+        device: torch.device | str = "cpu",
+        precision: str = "32-true",
+        multi_scale: bool = False,
+        batch_size: int = 16,
+        score: float = 0.3,
+        overlay: float = 0.6,
+        top: int = 5,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.labels = dict(labels)
+        self.transform = transform
+        self.autocast = AUTOCAST[precision]
+        self.multi_scale = multi_scale
+        self.batch_size = batch_size if same_size else 1
+        self.score = score
+        self.overlay = overlay
+        self.top = top
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(self.model.heads)
+
+    def __call__(self, image: Pixels) -> Prediction:
+        """What the model says about one image (H, W, 3), uint8 RGB.
+
+        Raises:
+            InputError: the array is no such image.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Pixels]) -> list[Prediction]:
+        """What the model says about images of any sizes, in their order."""
+        seen = [self.see(image) for image in images]
+        sizes = [image.shape[:2] for image in images]
+        found: list[Prediction] = []
+        for _, same in groupby(zip(seen, sizes, strict=True), key=lambda one: one[0].shape):
+            alike = list(same)
+            for start in range(0, len(alike), self.batch_size):
+                views, shapes = zip(*alike[start : start + self.batch_size], strict=True)
+                found += self.answer(views, shapes)
+        return found
+
+    def see(self, image: Pixels) -> Pixels:
+        """What the model gets to see of an image, still uint8. May be called in any thread.
+
+        Raises:
+            InputError: the array is not (H, W, 3) uint8 with at least one pixel.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise InputError(
+                f"image: is an array {image.shape} of {image.dtype}; must be (height, width, 3) of uint8, RGB"
+            )
+        sample = Sample(image=image, image_id=0, size=(image.shape[0], image.shape[1]))
+        return self.transform(sample, 0).image
+
+    def answer(self, seen: Sequence[Pixels], sizes: Sequence[tuple[int, ...]]) -> list[Prediction]:
+        """Of views that `see` gave, all of one shape, and the sizes of the images that they are of."""
+        images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).to(self.device)
+        heights_widths = torch.tensor([size[:2] for size in sizes], dtype=torch.int64, device=self.device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None),
+        ):
+            by_head = self._by_head(images, heights_widths)
+        names = {head: labels.names for head, labels in self.labels.items()}
+        return [
+            Prediction((size[0], size[1]), {head: found[row].to("cpu") for head, found in by_head.items()}, names)
+            for row, size in enumerate(sizes)
+        ]
+
+    def _by_head(self, images: torch.Tensor, sizes: torch.Tensor) -> dict[str, list[Any]]:
+        if self.multi_scale:
+            return {name: predict_multi_scale(self.model, name, images, sizes) for name in self.model.heads}
+        outputs = self.model(images)
+        return {name: head.predict(outputs[name], sizes) for name, head in self.model.heads.items()}  # type: ignore[operator]
+
+    def draw(self, image: Pixels, prediction: Prediction, score: float | None = None) -> Pixels:
+        """A copy of an image (H, W, 3) with the answers of all heads on it.
+
+        Args:
+            prediction: of this very image.
+            score: detections below it are not drawn; None is the predictor's own.
+        Raises:
+            InputError: the prediction is of an image of another size.
+        """
+        if image.shape[:2] != prediction.size:
+            raise InputError(
+                f"drawing: an answer about an image of {prediction.size} on one of {image.shape[:2]} (height, width);"
+                " give the image that was predicted on"
+            )
+        least = self.score if score is None else score
+        return draw_answers(
+            image, prediction.answers, prediction.names, score=least, overlay=self.overlay, top=self.top
+        )
+
+
+def best_classes(answer: Classification, names: Sequence[str], count: int) -> list[tuple[str, float]]:
+    """The most probable classes and their probabilities; of equal ones the earlier class first."""
+    scores, order = answer.scores.nan_to_num(nan=-1.0).sort(descending=True, stable=True)
+    best = zip(scores[:count].tolist(), order[:count].tolist(), strict=True)
+    return [(names[index], score) for score, index in best]
+
+
+def _told(answer: Answer, names: Sequence[str]) -> str:
+    """In a few words."""
+    if isinstance(answer, Classification):
+        return ", ".join(f"{name} {share:.3f}" for name, share in best_classes(answer, names, SHOWN))
+    if isinstance(answer, Detections):
+        rows = zip(answer.labels.tolist(), answer.scores.tolist(), answer.boxes_xyxy_px.tolist(), strict=True)
+        best = [f"{names[label]} {score:.2f} at {[round(x) for x in box]}" for label, score, box in list(rows)[:SHOWN]]
+        more = len(answer.labels) - len(best)
+        return (", ".join(best) or "nothing") + (f" and {more} more" if more else "")
+    counts = torch.bincount(answer.mask.flatten(), minlength=len(names)).tolist()
+    shares = sorted(zip(counts, names, strict=False), reverse=True)
+    return ", ".join(f"{name} {count / answer.mask.numel():.1%}" for count, name in shares if count)

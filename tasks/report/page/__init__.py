@@ -1,0 +1,1 @@
+"""The page that every training and evaluation ends with: one HTML file, with nothing outside it."""

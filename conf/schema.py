@@ -35,7 +35,7 @@ NODES = {
     "data/voc": VocConfig,
     "data/masks": MasksConfig,
     "data/imagenet": ImageNetConfig,
-    "data/folder": FolderConfig,
+    "data/folder_schema": FolderConfig,
     "data/shards": ShardsConfig,
     "optim/sgd": OptimConfig,
     "trainer/default": TrainerConfig,

@@ -99,6 +99,9 @@ class MobileNetV2Config:
     """Stem and last 1x1 convolution keep the channels of Table 2 at any width, as in timm's 110d and 120d."""
     output_stride: int = 32
     """Input pixels from one cell to the next at `last`: 32, 16 or 8. Smaller ones dilate instead of striding."""
+    last_stride: int | None = None
+    """Of `last` where it is coarser than `output_stride`: every second or fourth cell, and the very numbers that a
+    backbone of that output stride gives; null: `output_stride`."""
     padding: Padding | None = None
     bn_eps: float | None = None
     bn_momentum: float = 0.03
@@ -124,6 +127,13 @@ class MobileNetV2Config:
             raise InputError(f"backbone.depth={self.depth}: must be at least 1")
         if self.output_stride not in OUTPUT_STRIDES:
             raise InputError(f"backbone.output_stride={self.output_stride}: must be one of {OUTPUT_STRIDES}")
+        if self.last_stride is not None and not (
+            self.last_stride in OUTPUT_STRIDES and self.last_stride >= self.output_stride
+        ):
+            raise InputError(
+                f"backbone.last_stride={self.last_stride}: must be one of {OUTPUT_STRIDES}, not below"
+                f" backbone.output_stride={self.output_stride}, or null for the same"
+            )
         if self.bn_eps is not None and not self.bn_eps > 0:
             raise InputError(f"backbone.bn_eps={self.bn_eps}: must be positive")
         if not 0 < self.bn_momentum <= 1:
@@ -141,7 +151,10 @@ class MobileNetV2Config:
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """Channels and stride of every feature that this backbone can deliver, in the order of computation."""
-        return feature_specs(self.width, self.output_stride, fixed_ends=self.fixed_ends)
+        specs = feature_specs(self.width, self.output_stride, fixed_ends=self.fixed_ends)
+        if self.last_stride is not None:
+            specs["last"] = FeatureSpec(specs["last"].channels, self.last_stride)
+        return specs
 
     def build(self, features: Sequence[str]) -> MobileNetV2:
         """The backbone that delivers `features`, with `weights` loaded if there are any.
@@ -157,6 +170,7 @@ class MobileNetV2Config:
             depth=self.depth,
             fixed_ends=self.fixed_ends,
             output_stride=self.output_stride,
+            last_stride=self.last_stride,
             features=features,
             padding=self.padding,
             bn_eps=self.bn_eps,

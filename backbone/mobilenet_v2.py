@@ -35,7 +35,9 @@ class MobileNetV2(nn.Module):
         width: multiplier of all channels, at least 0.1.
         depth: multiplier of the repetitions in stages 2 to 6, at least 1.
         fixed_ends: `stem` and `last` keep the channels of width 1.
-        output_stride: input pixels from one cell to the next at `last`: 32, 16 or 8.
+        output_stride: input pixels from one cell to the next at `stage7`: 32, 16 or 8.
+        last_stride: the same at `last`, which may be coarser; None: `output_stride`. A dilated network has the cells of
+            the strided one among its own, so one pass serves a detector at 32 and a segmenter at 16.
         features: the names to return, any of `specs`; layers beyond the last of them are not built.
         padding: `symmetric` or `tf_same`; None: symmetric, until weights that are loaded say otherwise.
         bn_eps: None: 1e-3, until weights say otherwise.
@@ -60,6 +62,7 @@ class MobileNetV2(nn.Module):
         depth: float = 1.0,
         fixed_ends: bool = False,
         output_stride: int = 32,
+        last_stride: int | None = None,
         features: Sequence[str] = ("last",),
         padding: Padding | str | None = None,
         bn_eps: float | None = None,
@@ -79,6 +82,7 @@ class MobileNetV2(nn.Module):
             depth=depth,
             fixed_ends=fixed_ends,
             output_stride=output_stride,
+            last_stride=last_stride,
             padding=padding,
             bn_eps=bn_eps,
             bn_momentum=bn_momentum,
@@ -135,8 +139,20 @@ class MobileNetV2(nn.Module):
                 x = self._run(block, x)
             found[name] = x
         if self.features[-1] == "last":
-            found["last"] = self.last(x)
+            found["last"] = self.last(self._coarser(x))
         return {name: found[name] for name in self.features}
+
+    def _coarser(self, x: Tensor) -> Tensor:
+        """The cells of `stage7` that a network with strides would have, all where `last_stride` is `output_stride`.
+
+        TensorFlow's padding puts the first window on an even map one cell further than on an odd one.
+        """
+        stride = self.specs["stage7"].stride
+        while stride < self.specs["last"].stride:
+            first = [int(self.padding is Padding.tf_same and size % 2 == 0) for size in x.shape[-2:]]
+            x = x[..., first[0] :: 2, first[1] :: 2]
+            stride *= 2
+        return x
 
     def _blocks(self, stage: str) -> list[InvertedResidual]:
         return [cast("InvertedResidual", block) for block in self.get_submodule(stage).children()]

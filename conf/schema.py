@@ -16,30 +16,45 @@ from tasks.data.config import (
     FolderConfig,
     ImageNetConfig,
     MasksConfig,
+    MixedConfig,
     ShapesConfig,
     ShardsConfig,
     VocConfig,
 )
-from tasks.data.transform_config import DeepLabTransformConfig, ImageNetTransformConfig, SSDTransformConfig
+from tasks.data.transform_config import (
+    DeepLabTransformConfig,
+    ImageNetTransformConfig,
+    JointTransformConfig,
+    SSDTransformConfig,
+)
+from tasks.deploy.config import ExportConfig, Format
+from tasks.multitask.config import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
 
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,
     "head/ssdlite": SSDLiteConfig,
+    "heads/any": HeadConfig,
+    "heads/deeplabv3": DeepLabV3HeadConfig,
+    "heads/linear": LinearHeadConfig,
+    "heads/ssdlite": SSDLiteHeadConfig,
     "transform/deeplab": DeepLabTransformConfig,
     "transform/imagenet": ImageNetTransformConfig,
+    "transform/joint": JointTransformConfig,
     "transform/ssd": SSDTransformConfig,
     "data/shapes_schema": ShapesConfig,
     "data/coco": CocoConfig,
     "data/voc": VocConfig,
     "data/masks": MasksConfig,
     "data/imagenet": ImageNetConfig,
-    "data/folder_schema": FolderConfig,
+    "data/folder": FolderConfig,
     "data/shards": ShardsConfig,
+    "data/mixed": MixedConfig,
     "optim/sgd": OptimConfig,
     "trainer/default": TrainerConfig,
     "logger/files": LoggerConfig,
+    **{f"export/{name}": ExportConfig(format=of) for name, of in Format.__members__.items()},
 }
 
 

@@ -5,7 +5,7 @@ Letters: N images, M objects in the image that has most, D detections in an imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
@@ -137,9 +137,20 @@ class Batch(_OnDevice):
         targets: what each head is taught, by the head's name.
         sizes: (N, 2) int64, height and width of the original images in pixels.
         image_ids: (N,) int64, the data set's own ids.
+        rows: of a head that not all images have labels for, (L,) int64, those that have; its targets are of these
+            alone, and there are none where L is 0. A head that is not named here has labels in all.
     """
 
     images: Tensor
     targets: dict[str, Targets]
     sizes: Tensor
     image_ids: Tensor
+    rows: dict[str, Tensor] = field(default_factory=dict)
+
+    def of(self, head: str) -> Batch:
+        """The images that have labels for a head, with what it is taught."""
+        targets = {head: self.targets[head]} if head in self.targets else {}
+        rows = self.rows.get(head)
+        if rows is None:
+            return replace(self, targets=targets, rows={})
+        return Batch(self.images[rows], targets, self.sizes[rows], self.image_ids[rows])

@@ -15,51 +15,90 @@ from backbone.errors import InputError
 from tasks.classification import ClassificationEvaluator
 from tasks.config import LoggerConfig, Mode, RunConfig, Task
 from tasks.data.datamodule import DataModule
+from tasks.data.joint import Need, build_joint
+from tasks.data.labels import LabelMap
 from tasks.detection import DetectionEvaluator
 from tasks.model import VisionModel
+from tasks.multitask.checks import part_of
+from tasks.multitask.config import Kind
 from tasks.segmentation import SegmentationEvaluator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tasks.data.labels import LabelMap
-    from tasks.data.splits import DataSplits
+    from tasks.data.splits import DataSplits, JointSplits
     from tasks.evaluator import Evaluator
 
 log = logging.getLogger(__name__)
 
-EVALUATORS: dict[Task, Callable[..., Evaluator[Any]]] = {
-    Task.classification: ClassificationEvaluator,
-    Task.detection: DetectionEvaluator,
-    Task.segmentation: SegmentationEvaluator,
+EVALUATORS: dict[Kind, Callable[..., Evaluator[Any]]] = {
+    Kind.classification: ClassificationEvaluator,
+    Kind.detection: DetectionEvaluator,
+    Kind.segmentation: SegmentationEvaluator,
 }
 
 
-def build_splits(config: RunConfig) -> DataSplits:
+def build_splits(config: RunConfig) -> DataSplits | JointSplits:
     """The data, checked. To evaluate and to inspect, a training split is not needed."""
     need_train = config.mode not in (Mode.evaluate, Mode.inspect)
+    if config.mode is Mode.export:
+        need_train = config.export.reads_training_data
+    if config.task is Task.multitask:
+        needs = {name: Need(head.kind.value, part_of(name, head)) for name, head in config.named_heads().items()}
+        return build_joint(config.data, needs, need_train=need_train)
     splits: DataSplits = config.data.build(config.task.value, need_train=need_train)
     return splits
 
 
-def build_model(config: RunConfig, labels: LabelMap) -> VisionModel:
-    """The backbone, with its weights, and the head on it."""
-    image_size = config.transform.image_size
-    head = config.head.build(config.backbone.specs, num_classes=labels.num_classes, image_size=image_size)
-    backbone = config.backbone.build(head.taps)
-    model = VisionModel(backbone, {config.task.value: head})
+def labels_of(config: RunConfig, splits: DataSplits | JointSplits) -> dict[str, LabelMap]:
+    """By the head's name."""
+    return {name: splits.of(name).labels for name in config.named_heads()}
+
+
+def build_model(config: RunConfig, labels: LabelMap | Mapping[str, LabelMap]) -> VisionModel:
+    """The backbone, with its weights, and the heads on it.
+
+    Args:
+        labels: by the head's name, or those of the only head.
+    """
+    image_size, specs = config.transform.image_size, config.backbone.specs
+    heads = {
+        name: one.head.build(
+            specs,
+            num_classes=(labels if isinstance(labels, LabelMap) else labels[name]).num_classes,
+            image_size=image_size,
+        )
+        for name, one in config.named_heads().items()
+    }
+    backbone = config.backbone.build(list(dict.fromkeys(tap for head in heads.values() for tap in head.taps)))
+    model = VisionModel(backbone, heads)
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
 
-def build_data(config: RunConfig, splits: DataSplits) -> DataModule:
+def build_data(config: RunConfig, splits: DataSplits | JointSplits) -> DataModule:
     """The loaders of the splits."""
-    return DataModule(splits, config.data, config.transform, {config.task.value: config.task.value}, config.seed)
+    kinds = {name: head.kind.value for name, head in config.named_heads().items()}
+    return DataModule(splits, config.data, config.transform, kinds, config.seed)
 
 
-def build_evaluators(config: RunConfig, data: Any, labels: LabelMap) -> dict[str, Evaluator[Any]]:
-    """A measure for every head, of a split that has what the task asks of it."""
-    return {config.task.value: EVALUATORS[config.task](config.task.value, data, labels, config.evaluation)}
+def build_evaluators(config: RunConfig, splits: DataSplits | JointSplits, split: str) -> dict[str, Evaluator[Any]]:
+    """A measure for every head that has the split.
+
+    Args:
+        split: val or test.
+    """
+    evaluators: dict[str, Evaluator[Any]] = {}
+    for name, head in config.named_heads().items():
+        of_head = splits.of(name)
+        data = getattr(of_head, split)
+        if data is None:
+            continue
+        evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, config.evaluation)
+        if config.task is Task.multitask:
+            evaluators[name].prefix = f"{name}/"
+        evaluators[name].main_figure = head.figure or evaluators[name].main_figure
+    return evaluators
 
 
 def build_trainer(config: RunConfig, folder: Path, *, callbacks: Sequence[Any] = (), **how: Any) -> L.Trainer:

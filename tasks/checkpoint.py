@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
+
+    from tasks.config import RunConfig
+    from tasks.data.labels import LabelMap
 
 FORMAT = "trident-1"
 MAX_HEADER = 100_000_000
@@ -90,8 +95,32 @@ def save_model(path: Path, model: nn.Module, header: Header) -> None:
     part.replace(path)
 
 
-def load_into(path: str, model: nn.Module) -> None:
+def left_out(config: RunConfig, header: Header) -> list[str]:
+    """Names of a checkpoint's heads that are not used."""
+    return [name for name in header.labels if name not in config.named_heads()]
+
+
+def check_labels(source: str, known: LabelMap, wanted: LabelMap) -> None:
+    """That weights and data have the same classes in the same order.
+
+    Args:
+        source: of the weights, for the message.
+    Raises:
+        InputError: they have not.
+    """
+    if known.names != wanted.names:
+        extra = [name for name in wanted.names if name not in known.names]
+        raise InputError(
+            f"{source}: knows {known.num_classes} classes ({', '.join(known.names[:5])} ..), the data has "
+            f"{wanted.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
+        )
+
+
+def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> None:
     """Every tensor of a checkpoint into a model of the same shape.
+
+    Args:
+        left_out: heads of the checkpoint that the model is built without; what only they need may be missing in it.
 
     Raises:
         InputError: a tensor is missing, too many, or of another shape; the message names the first.
@@ -101,7 +130,11 @@ def load_into(path: str, model: nn.Module) -> None:
     theirs = load_file(path)
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
-    wrong += [name for name in theirs if name not in ours]
+    for name in [name for name in theirs if name not in ours]:
+        if name.startswith((*(f"heads.{head}." for head in left_out), *["backbone."] * bool(left_out))):
+            del theirs[name]
+        else:
+            wrong.append(name)
     if wrong:
         raise InputError(
             f"checkpoint={path}: holds another model: {len(wrong)} tensors do not fit, the first is {wrong[0]}; "

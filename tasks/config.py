@@ -8,14 +8,18 @@ from typing import Any
 
 from backbone.config import MIN_WIDTH
 from backbone.errors import InputError
+from tasks.deploy.config import ExportConfig
+from tasks.multitask.checks import check_heads
+from tasks.multitask.config import Balance, HeadConfig, Kind
 
 
 class Task(Enum):
-    """Which kind of head."""
+    """Which kind of head, or several."""
 
     classification = "classification"
     detection = "detection"
     segmentation = "segmentation"
+    multitask = "multitask"
 
 
 class Mode(Enum):
@@ -26,6 +30,7 @@ class Mode(Enum):
     profile = "profile"
     predict = "predict"
     inspect = "inspect"
+    export = "export"
 
 
 class Algorithm(Enum):
@@ -74,6 +79,10 @@ class OptimConfig:
     warmup_steps: int = 100
     backbone_factor: float = 1.0
     """Learning rate of the backbone over that of the heads; below 1 for pretrained weights."""
+    heads_first: int = 0
+    """Steps in the beginning in which the backbone stays as it is, its batch statistics too, and only heads learn."""
+    balance: Balance = Balance.fixed
+    """Of the losses of several heads."""
     ema_decay: float | None = 0.998
     """Of the moving average of the weights, which is what gets evaluated and saved; null: none. Ramps up from 0.1."""
 
@@ -84,7 +93,7 @@ class OptimConfig:
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must be in [0, 1)")
-        for name in ("weight_decay", "warmup_steps", "backbone_factor"):
+        for name in ("weight_decay", "warmup_steps", "backbone_factor", "heads_first"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must not be negative")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
@@ -278,13 +287,19 @@ class RunConfig:
     """Where everything of this run goes; null: runs/<task>/<time>."""
     seed: int = 0
     checkpoint: str | None = None
-    """A run's model.safetensors, to evaluate or to predict with."""
+    """A run's model.safetensors, to evaluate, to predict with or to export."""
+    artifact: str | None = None
+    """A file that mode=export wrote, to evaluate or to predict with in its own runtime."""
     source: str | None = None
     """What mode=predict looks at: a picture, folder, pattern, address, list of those (.txt), video, or camera:0."""
     predictions: str | None = None
     """A results file in COCO's format, to score against `data.annotations`."""
     backbone: Any = None
     head: Any = None
+    heads: Any = None
+    """Of task=multitask: a HeadConfig by name. (Hydra adds no keys to a typed dictionary, hence no type.)"""
+    only: list[str] | None = None
+    """Names of the heads of a checkpoint that are used; null: all."""
     transform: Any = None
     data: Any = None
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -294,14 +309,19 @@ class RunConfig:
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     inspect: InspectConfig = field(default_factory=InspectConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: must not be negative")
+        check_heads(self)
+        self._check_artifact()
         if self.trainer.max_epochs is None and self.trainer.max_steps is None:
             raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")
-        if self.mode is Mode.evaluate and self.checkpoint is None and self.predictions is None:
-            raise InputError("mode=evaluate: give checkpoint=FILE, or predictions=FILE with data.annotations=FILE")
+        if self.mode is Mode.evaluate and (self.checkpoint or self.artifact or self.predictions) is None:
+            raise InputError(
+                "mode=evaluate: give checkpoint=FILE or artifact=FILE, or predictions=FILE with data.annotations=FILE"
+            )
         if self.mode is Mode.train and self.checkpoint is not None:
             raise InputError(
                 f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
@@ -317,11 +337,32 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: mode=inspect looks at data and needs no weights; leave it out, and give"
                 " the task, data.* and transform.* of that run"
             )
-        if self.mode is Mode.predict and (self.checkpoint is None or self.source is None):
-            raise InputError("mode=predict: give checkpoint=FILE and source=PICTURE, FOLDER, PATTERN or VIDEO")
+        if self.mode is Mode.predict and ((self.checkpoint or self.artifact) is None or self.source is None):
+            raise InputError(
+                "mode=predict: give checkpoint=FILE or artifact=FILE, and source=PICTURE, FOLDER, PATTERN or VIDEO"
+            )
         if self.mode is not Mode.predict and self.source is not None:
             raise InputError(f"source={self.source}: needs mode=predict")
         if self.evaluation.multi_scale and self.task is not Task.segmentation:
             raise InputError(f"evaluation.multi_scale=true: is for task=segmentation, not task={self.task.value}")
         if self.mode is not Mode.evaluate and self.predictions is not None:
             raise InputError(f"predictions={self.predictions}: needs mode=evaluate")
+
+    def _check_artifact(self) -> None:
+        if self.mode is Mode.export and self.checkpoint is None:
+            raise InputError("mode=export: give checkpoint=FILE, the model.safetensors of a run or public weights")
+        if self.artifact is None:
+            return
+        if self.mode not in (Mode.evaluate, Mode.predict):
+            raise InputError(f"artifact={self.artifact}: needs mode=evaluate or mode=predict")
+        if self.checkpoint is not None:
+            raise InputError(
+                f"artifact={self.artifact}, checkpoint={self.checkpoint}: give one of them; mode=export compares a file"
+                " with its checkpoint"
+            )
+
+    def named_heads(self) -> dict[str, HeadConfig]:
+        """Every head by its name. A single task is the case of one head, which has the name of the task."""
+        if self.task is Task.multitask:
+            return dict(self.heads)
+        return {self.task.value: HeadConfig(kind=Kind(self.task.value), head=self.head)}

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from backbone.errors import InputError
 from tasks import run_folder
-from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer
-from tasks.checkpoint import is_foreign, load_into, read_header
+from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer, labels_of
+from tasks.checkpoint import check_labels, is_foreign, left_out, load_into, read_header
 from tasks.data.datamodule import clean_error
 from tasks.data.labels import LabelMap
 from tasks.evaluation.coco_map import evaluate_results
@@ -22,15 +22,17 @@ from tasks.lightning_task import VisionTask
 from tasks.report.page.page import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.config import Command, RunConfig
-    from tasks.data.splits import DataSplits
+    from tasks.data.splits import DataSplits, JointSplits
     from tasks.model import VisionModel
     from tasks.run_log import RunLog
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: DataSplits) -> None:
+def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: DataSplits | JointSplits) -> None:
     """Evaluate on `val`, and on `test` if there is one, and write figures and answers of each."""
     data = build_data(config, splits)
     metrics: dict[str, dict[str, float | None]] = {}
@@ -41,17 +43,19 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
     ):
         if split is None or loader is None:
             continue
-        task.evaluators = build_evaluators(config, split, splits.labels)
+        task.evaluators = build_evaluators(config, splits, name)
         trainer = build_trainer(config, folder, logger=False)
         try:
             trainer.validate(task, loader, verbose=False)
         except InputError as error:
             raise clean_error(error) from error
-        for evaluator in task.evaluators.values():
-            metrics[name] = evaluator.figures()
+        for head, evaluator in task.evaluators.items():
+            found = {f"{evaluator.prefix}{figure}": value for figure, value in evaluator.figures().items()}
+            metrics[name] = metrics.get(name, {}) | found
             run_folder.write_metrics(folder, metrics)
-            evaluator.write(folder, "" if name == "val" else f"_{name}")
-            evaluator.show(Console(), name)
+            parts = [head] * bool(evaluator.prefix) + [name] * (name != "val")
+            evaluator.write(folder, "".join(f"_{part}" for part in parts))
+            evaluator.show(Console(), f"{head}, {name}" if evaluator.prefix else name)
         report.add(name, task.evaluators)
     report.write()
 
@@ -60,10 +64,11 @@ def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command:
     """Evaluate the weights of `config.checkpoint`: of a run, of whose own configuration `config` is already made, or
     public ones."""
     splits = build_splits(config)
+    labels = labels_of(config, splits)
     if is_foreign(str(config.checkpoint)):
-        model = load_foreign(config, splits.labels, command.overrides)
+        model = load_foreign(config, labels, command.overrides)
     else:
-        model = _load_own(config, splits.labels)
+        model = _load_own(config, labels)
     task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1, multi_scale=config.evaluation.multi_scale)
     run_folder.make(folder)
     lines.attach(folder)
@@ -72,18 +77,13 @@ def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command:
     log.info("everything is in %s", folder)
 
 
-def _load_own(config: RunConfig, wanted: LabelMap) -> VisionModel:
+def _load_own(config: RunConfig, wanted: Mapping[str, LabelMap]) -> VisionModel:
     path = str(config.checkpoint)
     header = read_header(path)
-    labels = LabelMap.from_plain(header.labels[config.task.value])
-    if labels.names != wanted.names:
-        extra = [name for name in wanted.names if name not in labels.names]
-        raise InputError(
-            f"checkpoint={path}: knows {labels.num_classes} classes ({', '.join(labels.names[:5])} ..), the data has "
-            f"{wanted.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
-        )
-    model = build_model(config, labels)
-    load_into(path, model)
+    for head, labels in wanted.items():
+        check_labels(f"checkpoint={path}", LabelMap.from_plain(header.labels[head]), labels)
+    model = build_model(config, wanted)
+    load_into(path, model, left_out=left_out(config, header))
     return model
 
 

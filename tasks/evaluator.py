@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,11 @@ class Evaluator(ABC, Generic[Data]):
 
     Attributes:
         main_figure: the one that tells which checkpoint is best; larger is better.
+        prefix: of the names of its figures and files, where there are several heads.
     """
 
-    main_figure: ClassVar[str]
+    main_figure: str
+    prefix: str = ""
 
     def __init__(self, name: str, data: Data, labels: LabelMap, config: EvaluationConfig) -> None:
         self.name = name

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 IN_WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+TWICE = "Multiple values for "
 SIMILAR = 0.6
 """How alike two words must be for one to be offered in place of the other, from 0 to 1."""
 
@@ -37,6 +38,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
         return f"{_given(name, overrides)}: there is no such key; nothing can be added to a typed configuration"
     if isinstance(error, InstantiationException):
         return " ".join(str(error).splitlines())
+    if isinstance(error, ConfigCompositionException) and str(error).startswith(TWICE):
+        return _twice(str(error).removeprefix(TWICE).partition(". To override")[0])
     if isinstance(error, OverrideParseException):
         return f"{error.override}: is no override; write key=value, or group=option"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
@@ -51,6 +54,12 @@ def _given(key: str, overrides: Sequence[str]) -> str:
         if name == key or name.endswith(f".{key}"):
             return override
     return key
+
+
+def _twice(place: str) -> str:
+    """Two nodes of one name, such as heads@heads.objects."""
+    name = place.rpartition("@")[2]
+    return f"+{place}: there is one of that name already; name another, or choose what {name} is by {place}=..."
 
 
 def _offer(wrong: str, names: Iterable[str], prefix: str = "") -> str:

@@ -14,7 +14,7 @@ from tasks.build import build_model
 from tasks.data.transform_config import ImageNetTransformConfig, Interpolation, TestCrop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tasks.config import RunConfig
     from tasks.data.labels import LabelMap
@@ -38,7 +38,7 @@ RESIZED = {"torchvision:IMAGENET1K_V2": 232}
 """Shorter sides that differ: torchvision's `MobileNet_V2_Weights`, at 224 pixels."""
 
 
-def load_foreign(config: RunConfig, labels: LabelMap, overrides: Sequence[str]) -> VisionModel:
+def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: Sequence[str]) -> VisionModel:
     """The model of `config` with backbone and head from `config.checkpoint`.
 
     Classification looks at the pictures as the source's authors did, unless an override says something of `transform`.
@@ -72,8 +72,8 @@ def load_foreign(config: RunConfig, labels: LabelMap, overrides: Sequence[str]) 
         if wrong:
             raise InputError(
                 f"checkpoint={source}: its head does not fit: {wrong[0]} is {tuple(theirs[wrong[0]].shape)}, wanted "
-                f"{tuple(ours[wrong[0]].shape)} for the {labels.num_classes} classes of the data; use data with its "
-                "classes, or the weights as backbone.weights"
+                f"{tuple(ours[wrong[0]].shape)} for the {labels[name].num_classes} classes of the data; use data with"
+                " its classes, or the weights as backbone.weights"
             )
         log.info("head %s: %d tensors loaded", name, len(ours))
         with torch.no_grad():

@@ -30,6 +30,8 @@ def run(config: RunConfig, command: Command) -> bool:
         log.debug("command: %s", " ".join(command.overrides))
         for part in ("backbone", "head", "transform", "data", "logger"):
             setattr(config, part, plug(getattr(config, part)))
+        for head in (config.heads or {}).values():
+            head.head = plug(head.head)
         if config.mode is Mode.predict:
             from tasks.machine import tune
             from tasks.predict.job import predict
@@ -59,6 +61,18 @@ def run(config: RunConfig, command: Command) -> bool:
             if not (found.sound or found.interrupted):
                 sys.exit(UNSOUND)
             return found.interrupted
+
+        if config.mode is Mode.export:
+            from tasks.deploy.job import export
+
+            export(config, folder, lines, command)
+            return False
+
+        if config.mode is Mode.evaluate and config.artifact is not None:
+            from tasks.deploy.evaluate import evaluate_artifact
+
+            evaluate_artifact(config, folder, lines, command)
+            return False
 
         if config.mode is Mode.evaluate:
             from tasks.evaluate import evaluate_checkpoint

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from backbone.features import Features
     from heads.head import Head
 
 
@@ -44,5 +45,26 @@ class VisionModel(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """Outputs by the head's name, from uint8 RGB images (N, 3, H, W)."""
-        features = self.backbone(self.scaling(images))
-        return {name: head(features) for name, head in self.heads.items()}
+        return self.answer(self.features(images))
+
+    def features(self, images: Tensor) -> Features:
+        """All that the heads look at, from one pass through the backbone."""
+        features: Features = self.backbone(self.scaling(images))
+        return features
+
+    def answer(self, features: Features, rows: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Outputs by the head's name.
+
+        Args:
+            rows: by the head's name, the images of the batch that it is wanted of; a head that is not named answers
+                about all, one without any does not run.
+        """
+        outputs: dict[str, Any] = {}
+        for name, head in self.heads.items():
+            wanted = (rows or {}).get(name)
+            if wanted is None:
+                outputs[name] = head(features)
+            elif len(wanted):
+                taps: list[str] = head.taps  # type: ignore[assignment]
+                outputs[name] = head({tap: features[tap][wanted] for tap in taps})
+        return outputs

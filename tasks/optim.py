@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tasks.config import Algorithm, OptimConfig, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch.optim import Optimizer
 
@@ -23,13 +23,19 @@ DECAY_PER_EPOCH = 0.98
 """MobileNetV2, section 6.1."""
 
 
-def parameter_groups(model: VisionModel, config: OptimConfig) -> list[dict[str, Any]]:
-    """Trainable parameters in up to four groups: of the backbone or of the heads, with weight decay or without.
+def parameter_groups(
+    model: VisionModel, config: OptimConfig, factors: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Trainable parameters in groups: of the backbone or of a head, with weight decay or without.
 
     Without: batch normalisation, biases, and depthwise filters, which have few weights each (MobileNetV1, section 3.1).
+
+    Args:
+        factors: on the learning rate, by the head's name; 1 for those that are not named.
     """
+    heads = [(head, (factors or {}).get(name, 1.0)) for name, head in model.heads.items()]
     groups = []
-    for part, factor in ((model.backbone, config.backbone_factor), (model.heads, 1.0)):
+    for part, factor in ((model.backbone, config.backbone_factor), *heads):
         for decayed in (True, False):
             parameters = [p for p, decays in _with_decay(part) if decays is decayed and p.requires_grad]
             if parameters:
@@ -54,9 +60,20 @@ def _with_decay(part: nn.Module) -> list[tuple[nn.Parameter, bool]]:
     ]
 
 
-def build_optimizer(model: VisionModel, config: OptimConfig) -> Optimizer:
-    """The optimiser of `config` over `parameter_groups`."""
-    groups = parameter_groups(model, config)
+def build_optimizer(
+    model: VisionModel,
+    config: OptimConfig,
+    factors: Mapping[str, float] | None = None,
+    others: Iterable[nn.Parameter] = (),
+) -> Optimizer:
+    """The optimiser of `config` over `parameter_groups`.
+
+    Args:
+        others: learned beside the model, without weight decay.
+    """
+    groups = parameter_groups(model, config, factors)
+    if beside := list(others):
+        groups.append({"params": beside, "lr": config.learning_rate, "weight_decay": 0.0})
     if config.algorithm is Algorithm.sgd:
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     if config.algorithm is Algorithm.rmsprop:

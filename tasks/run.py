@@ -64,7 +64,7 @@ def _run(composed: DictConfig) -> None:
     overrides = list(composed.hydra.overrides.task)
     with open_dict(composed):
         del composed["hydra"]
-    if composed.checkpoint is not None:
+    if composed.checkpoint is not None or composed.artifact is not None:
         from tasks.restore import with_checkpoint
 
         composed = with_checkpoint(composed, overrides)

@@ -48,7 +48,8 @@ class SegmentationEvaluator(Evaluator[SegmentationData]):
         assert isinstance(truth, SegmentationTargets)
         for image_id, mask, answer in zip(batch.image_ids.tolist(), truth.masks, answers, strict=True):
             before = self.measure.counts
-            self.measure.update(mask, answer.mask)
+            height, width = answer.mask.shape  # a mask is filled up to the largest of its batch
+            self.measure.update(mask[:height, :width], answer.mask)
             self.quality[image_id] = mean_iou(self.measure.counts - before.to(self.measure.counts.device))
             self._found[image_id] = tuple(answer.mask.shape), zlib.compress(answer.mask.cpu().numpy().tobytes(), 1)
 

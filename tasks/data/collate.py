@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from heads.structures import Batch, ClassificationTargets, DetectionTargets, SegmentationTargets, Targets
+from heads.structures import VOID, Batch, ClassificationTargets, DetectionTargets, SegmentationTargets, Targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +28,30 @@ class Collate:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Of samples whose images have the same size. Images stay uint8; their memory is channels-last, as read."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
+        targets: dict[str, Targets] = {}
+        rows: dict[str, torch.Tensor] = {}
+        for name, kind in self.kinds.items():
+            labelled = [row for row, sample in enumerate(samples) if _is_labelled(sample, name, kind)]
+            if len(labelled) < len(samples):
+                rows[name] = torch.tensor(labelled, dtype=torch.int64)
+            if labelled:
+                targets[name] = TARGETS[kind]([samples[row] for row in labelled])
         return Batch(
             images=images,
-            targets={name: TARGETS[kind](samples) for name, kind in self.kinds.items()},
+            targets=targets,
             sizes=torch.tensor([sample.size for sample in samples], dtype=torch.int64),
             image_ids=torch.tensor([sample.image_id for sample in samples], dtype=torch.int64),
+            rows=rows,
         )
+
+
+def _is_labelled(sample: Sample, head: str, kind: str) -> bool:
+    """Whether an image has labels for a head. No object is a label too."""
+    if sample.known is not None and head not in sample.known:
+        return False
+    return not (
+        (kind == "classification" and sample.class_index is None) or (kind == "segmentation" and sample.mask is None)
+    )
 
 
 def _classification_targets(samples: Sequence[Sample]) -> ClassificationTargets:
@@ -42,8 +60,13 @@ def _classification_targets(samples: Sequence[Sample]) -> ClassificationTargets:
 
 
 def _segmentation_targets(samples: Sequence[Sample]) -> SegmentationTargets:
+    """Masks of several sizes, which evaluation has, are filled up with void at the bottom and the right."""
     masks = [sample.mask for sample in samples if sample.mask is not None]
-    return SegmentationTargets(torch.from_numpy(np.stack(masks)))
+    height, width = (max(mask.shape[axis] for mask in masks) for axis in (0, 1))
+    filled = np.full((len(masks), height, width), VOID, dtype=np.uint8)
+    for row, mask in zip(filled, masks, strict=True):
+        row[: mask.shape[0], : mask.shape[1]] = mask
+    return SegmentationTargets(torch.from_numpy(filled))
 
 
 def _detection_targets(samples: Sequence[Sample]) -> DetectionTargets:

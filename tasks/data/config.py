@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.data.splits import DataSplits
 
 MIN_SCENE_SIZE = 64
 MAX_MEGAPIXELS = 178
+MIN_SHARE = 2
+"""Images of every part in a batch of mixed data."""
 
 
 class BadBoxes(Enum):
@@ -82,6 +86,12 @@ class ShapesConfig(DataConfig):
         from tasks.data.shapes.splits import build_splits
 
         return build_splits(self, kind)
+
+    def build_views(self, kinds: Sequence[str]) -> tuple[DataSplits, dict[str, DataSplits]]:
+        """All that is known of the same scenes, and by kind what a head of that kind is scored on."""
+        from tasks.data.shapes.all_labels import build_views
+
+        return build_views(self, kinds)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -251,6 +261,40 @@ class ShardsConfig(PicturesConfig):
         from tasks.data.shards import build_splits
 
         return build_splits(self, need_train=need_train)
+
+
+@dataclass(kw_only=True, slots=True)
+class MixedConfig(DataConfig):
+    """Several data sets, each labelled for some of the heads; see `tasks.data.mixed` for what an epoch is."""
+
+    parts: Any = None
+    """By name: a data set's configuration, such as +data@data.parts.objects=coco. Their `batch_size`, `epochs` and
+    `workers` do not count."""
+    ratio: Any = None
+    """By part: its share of a batch, such as {objects: 2, regions: 1}; null: alike."""
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        parts, ratio = dict(self.parts or {}), dict(self.ratio or {})
+        for part, share in ratio.items():
+            if part not in parts:
+                raise InputError(f"data.ratio.{part}: there is no such part; there are {', '.join(parts) or 'none'}")
+            if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share < float("inf"):
+                raise InputError(
+                    f"data.ratio.{part}={share}: must be a positive number; leave a part out by ~data.parts.{part}"
+                )
+        missing = [part for part in parts if ratio and part not in ratio]
+        if missing:
+            raise InputError(f"data.ratio: says nothing of {missing[0]}; give every part a share")
+        if len(parts) * MIN_SHARE > self.batch_size:
+            raise InputError(
+                f"data.batch_size={self.batch_size}: must be at least {len(parts) * MIN_SHARE}, {MIN_SHARE} images of"
+                f" each of {len(parts)} parts: batch normalisation cannot use a single one"
+            )
+
+    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
+        """Not for a single task: `tasks.data.joint` builds the parts."""
+        raise InputError(f"data=mixed: needs task=multitask, not task={kind}")
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from backbone.errors import InputError
 from tasks.data.collate import Collate
+from tasks.data.mixed import MixedData, MixedSampler, shares
 from tasks.data.progressive import ProgressiveSampler
 from tasks.data.sampling import EvaluationSampler, TrainingSampler, Transform, TransformedData
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.data.config import DataConfig
-    from tasks.data.splits import DataSplits, VisionData
+    from tasks.data.splits import DataSplits, JointSplits, Pictures
     from tasks.data.transform_config import TransformConfig
 
 MAX_WORKERS = 8
@@ -47,7 +48,7 @@ class DataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        splits: DataSplits,
+        splits: DataSplits | JointSplits,
         config: DataConfig,
         transform: TransformConfig,
         kinds: Mapping[str, str],
@@ -64,7 +65,12 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         source, sizes = self.splits.train, self.transform.sizes()
         plan = len(source), self.config.batch_size, self.seed, *self._rank()
-        if sizes is None or self.steps is None:
+        sampler: Sampler[Any]
+        if isinstance(source, MixedData):
+            ratio = getattr(self.config, "ratio", None)
+            share = shares(list(source.sizes), ratio, self.config.batch_size)
+            sampler = MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank())
+        elif sizes is None or self.steps is None:
             sampler = TrainingSampler(*plan)
         else:
             sampler = ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
@@ -81,13 +87,13 @@ class DataModule(L.LightningDataModule):
         """The images of `test_dataloader`."""
         return self.test_dataloader()
 
-    def _evaluation_loader(self, source: VisionData) -> DataLoader[Any]:
+    def _evaluation_loader(self, source: Pictures) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(source), *self._rank())
         batch_size = self.config.batch_size if self.transform.same_size else 1
         return self._loader(source, self.transform.evaluation(), sampler, batch_size)
 
     def _loader(
-        self, source: VisionData, transform: Transform, sampler: Sampler[Any], batch_size: int
+        self, source: Pictures, transform: Transform, sampler: Sampler[Any], batch_size: int
     ) -> DataLoader[Any]:
         workers = self.config.workers
         if workers is None:

@@ -27,6 +27,7 @@ class Sample:
         crowd: (M,) bool, regions that are neither positive nor negative.
         mask: (H, W) uint8 class of every pixel, 255 is void; None where the data set has none.
         class_index: class of the whole image, 0 .. K-1; None where the data set has none.
+        known: names of the heads that this image has labels for, as far as the data decides that; None: all.
 
     A data set without boxes leaves those three empty (0 objects).
     """
@@ -39,3 +40,4 @@ class Sample:
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     mask: NDArray[np.uint8] | None = None
     class_index: int | None = None
+    known: frozenset[str] | None = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.data.sample import Sample
-    from tasks.data.splits import VisionData
+    from tasks.data.splits import Pictures
 
     Key: TypeAlias = "int | tuple[int, ...]"
 
@@ -40,7 +40,7 @@ class TransformedData(Dataset["Sample"]):
     does; a plain position is its own seed.
     """
 
-    def __init__(self, source: VisionData, transform: Transform) -> None:
+    def __init__(self, source: Pictures, transform: Transform) -> None:
         self.source = source
         self.transform = transform
 

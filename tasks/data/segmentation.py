@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from tasks.data.labels import LabelMap
     from tasks.data.mask_files import MaskReader
 
@@ -77,6 +79,10 @@ class SegmentationDataset(Dataset[Sample]):
         height, width = mask.shape
         image = read_image(self.path(index), (height, width), self.mask_path(index), shrink)
         return Sample(image=image, image_id=index, size=(height, width), mask=mask)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """The mask of an image (H, W) alone."""
+        return self._read_mask(self.mask_path(index))
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from tasks.data.sample import Sample
 
 
-class VisionData(Protocol):
-    """A split: images and what is known of each. Anything that has these members plugs in."""
-
-    labels: LabelMap
+class Pictures(Protocol):
+    """A split: images and what is known of each."""
 
     def __len__(self) -> int: ...
 
@@ -27,6 +25,12 @@ class VisionData(Protocol):
     def path(self, index: int) -> Path:
         """Of the image file."""
         ...
+
+
+class VisionData(Pictures, Protocol):
+    """A split with one list of classes. Anything that has these members plugs in."""
+
+    labels: LabelMap
 
 
 class DetectionData(VisionData, Protocol):
@@ -64,3 +68,25 @@ class DataSplits:
     val: VisionData
     test: VisionData | None
     labels: LabelMap
+
+    def of(self, head: str) -> DataSplits:
+        """What a head is scored on, with its labels: all of it, where there is one head."""
+        return self
+
+
+@dataclass(slots=True)
+class JointSplits:
+    """The splits that several heads learn from. Ids of images are those of what each head is scored on.
+
+    Attributes:
+        heads: by the head's name, what it is scored on.
+    """
+
+    train: Pictures
+    val: Pictures
+    test: Pictures | None
+    heads: dict[str, DataSplits]
+
+    def of(self, head: str) -> DataSplits:
+        """What a head is scored on, with its labels."""
+        return self.heads[head]

@@ -95,6 +95,22 @@ class SSDTransformConfig(TransformConfig):
         return EvalTransform(self.image_size)
 
 
+@dataclass(kw_only=True, slots=True)
+class JointTransformConfig(SSDTransformConfig):
+    """One window on image, boxes and mask together, for heads of every kind; images are stretched to the square.
+
+    A mask is evaluated at the size of its image, boxes in the pixels of theirs.
+    """
+
+    image_size: int = 321
+    crop: float = 0.5
+
+    def evaluation(self) -> Transform:
+        from tasks.data.transforms import StretchedImage
+
+        return StretchedImage(self.image_size)
+
+
 class TestCrop(Enum):
     """What of a picture is looked at in evaluation.
 

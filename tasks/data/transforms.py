@@ -10,13 +10,11 @@ the small image, where it costs least, and so tints the fill too; an image witho
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
-
-from tasks.data.sample import Sample
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
@@ -25,6 +23,7 @@ from albumentations.core.type_definitions import Targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tasks.data.sample import Sample
     from tasks.data.transform_config import SSDTransformConfig
 
     Pixels: TypeAlias = NDArray[np.uint8]
@@ -59,16 +58,19 @@ class EvalTransform:
         height, width = sample.image.shape[:2]
         scale = np.array([self.image_size / width, self.image_size / height] * 2, dtype=np.float32)
         boxes = np.clip(sample.boxes_xyxy_px * scale, 0, self.image_size)
-        return Sample(
+        return replace(
+            sample,
             image=resize_by_area(sample.image, (self.image_size, self.image_size)),
-            image_id=sample.image_id,
-            size=sample.size,
             boxes_xyxy_px=boxes,
-            labels=sample.labels,
-            crowd=sample.crowd,
             mask=None if sample.mask is None else resize_mask(sample.mask, (self.image_size, self.image_size)),
-            class_index=sample.class_index,
         )
+
+
+class StretchedImage(EvalTransform):
+    """As `EvalTransform`, but the mask stays that of the original, at which segmentation is measured."""
+
+    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
+        return replace(super().__call__(replace(sample, mask=None)), mask=sample.mask)
 
 
 class WindowTransform:
@@ -109,15 +111,13 @@ class WindowTransform:
         large = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE_PX).all(axis=1)
         self.dropped += int((~large).sum())
         kept = kept[large]
-        return Sample(
+        return replace(
+            sample,
             image=result["image"],
-            image_id=sample.image_id,
-            size=sample.size,
             boxes_xyxy_px=boxes[large],
             labels=sample.labels[kept],
             crowd=sample.crowd[kept],
             mask=result.get("mask"),
-            class_index=sample.class_index,
         )
 
 

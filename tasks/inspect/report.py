@@ -18,6 +18,7 @@ from tasks.build import build_splits
 from tasks.config import Task
 from tasks.data.datamodule import default_workers
 from tasks.data.faults import collected
+from tasks.data.splits import DataSplits
 from tasks.data.transforms import MIN_SIDE_PX
 from tasks.inspect.console import print_findings, print_splits
 from tasks.inspect.counts import Counts, count, report_boxes, report_classes, report_shapes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from tasks.config import Command, RunConfig
     from tasks.data.faults import Fault
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DataSplits, DetectionData
+    from tasks.data.splits import DetectionData
     from tasks.inspect.duplicates import Place
     from tasks.report.draw import Colour
     from tasks.run_log import RunLog
@@ -120,7 +121,9 @@ def inspect(config: RunConfig, folder: Path, lines: RunLog, command: Command) ->
 
 def _build(config: RunConfig, faults: list[Fault]) -> DataSplits:
     try:
-        return build_splits(config)
+        splits = build_splits(config)
+        assert isinstance(splits, DataSplits)  # the configuration allows no other
+        return splits
     except InputError:
         for fault in faults:  # found before the one that ends it
             log.error("%s", fault.text)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from backbone.errors import InputError
 from tasks.build import build_model, build_trainer
-from tasks.checkpoint import is_foreign, load_into, read_header
+from tasks.checkpoint import is_foreign, left_out, load_into, read_header
 from tasks.config import Task
 from tasks.data.labels import LabelMap
 from tasks.data.transform_config import DeepLabTransformConfig
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasks.config import RunConfig
+    from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +37,24 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
         InputError: the checkpoint does not fit, or there is no such device.
     """
     path = str(config.checkpoint)
-    task = config.task.value
-    if is_foreign(path):
-        labels = {task: foreign_labels(config)}
-        model = load_foreign(config, labels[task], overrides)
+    if config.artifact is None and is_foreign(path):
+        labels = {config.task.value: foreign_labels(config)}
+        model = load_foreign(config, labels, overrides)
     elif config.predict.classes is not None:
         raise InputError(
-            f"predict.classes={list(config.predict.classes)}: checkpoint={path} knows the names of its classes; leave"
-            " it out"
+            f"predict.classes={list(config.predict.classes)}: {config.artifact or f'checkpoint={path}'} knows the names"
+            " of its classes; leave it out"
         )
+    elif config.artifact is not None:
+        from tasks.deploy.evaluate import load_artifact
+
+        file, labels = load_artifact(config)
+        model = cast("VisionModel", file)
     else:
-        labels = {name: LabelMap.from_plain(plain) for name, plain in read_header(path).labels.items()}
-        model = build_model(config, labels[task])
-        load_into(path, model)
+        header = read_header(path)
+        labels = {name: LabelMap.from_plain(header.labels[name]) for name in config.named_heads()}
+        model = build_model(config, labels)
+        load_into(path, model, left_out=left_out(config, header))
     limit = config.predict.max_side
     if isinstance(config.transform, DeepLabTransformConfig) and limit is not None:
         config.transform.max_side = min(limit, config.transform.max_side or limit)

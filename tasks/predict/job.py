@@ -257,7 +257,7 @@ def _folder(run_dir: str | None) -> Path:
 
 def _made_by(config: RunConfig, command: Command) -> dict[str, Any]:
     """What decides the answers, as plain values by name."""
-    checkpoint = str(config.checkpoint)
+    checkpoint = str(config.artifact or config.checkpoint)
     options = {
         f"{section}.{name}": value
         for section in DECIDING

@@ -16,7 +16,7 @@ from heads.ssdlite.head import SSDLite
 from tasks.evaluation.multi_scale import SCALES, scaled_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 CLASSES = 1000
 
@@ -51,6 +51,34 @@ class WithHead(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return self.head(self.backbone(images))
+
+
+class WithHeads(nn.Module):
+    """A backbone and heads, from scaled images to raw outputs by the head's name.
+
+    Args:
+        heads: by name, which is the name of the part too.
+    """
+
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.names = list(heads)
+        for name, head in heads.items():
+            self.add_module(name, head)
+
+    @classmethod
+    def build(cls, backbone: Any, heads: Mapping[str, Any], *, num_classes: int, image_size: int) -> WithHeads:
+        """From configurations."""
+        built = {
+            name: head.build(backbone.specs, num_classes=num_classes, image_size=image_size)
+            for name, head in heads.items()
+        }
+        return cls(backbone.build(list(dict.fromkeys(tap for head in built.values() for tap in head.taps))), built)
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        features = self.backbone(images)
+        return {name: self.get_submodule(name)(features) for name in self.names}
 
 
 class SSD(SSDLite):

@@ -15,10 +15,12 @@ from backbone.config import MobileNetV2Config
 from backbone.cost import cost
 from backbone.errors import InputError
 from tasks import run_folder
+from tasks.config import Task
+from tasks.multitask.strides import choices, choices_table
 from tasks.profile import table, tradeoff
 from tasks.profile.comparison import comparison
 from tasks.profile.latency import Latency, latency, machine, thread_counts
-from tasks.profile.models import Measured, WithHead
+from tasks.profile.models import Measured, WithHeads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,7 @@ def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
     run_folder.make(folder)
     lines.attach(folder)
     found = _costs(config, model, console)
+    found["strides"] = _stride_choices(config, console)
     found["latency"] = _latencies(config, model, console)
     found["machine"] = machine()
     if config.profile.sweep:
@@ -62,15 +65,33 @@ def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
     log.info("everything is in %s", folder)
 
 
-def _build(config: RunConfig) -> WithHead:
-    head = config.head.build(
-        config.backbone.specs, num_classes=config.profile.num_classes, image_size=config.transform.image_size
+def _build(config: RunConfig) -> WithHeads:
+    many = config.task is Task.multitask
+    model = WithHeads.build(
+        config.backbone,
+        {name if many else "head": one.head for name, one in config.named_heads().items()},
+        num_classes=config.profile.num_classes,
+        image_size=config.transform.image_size,
     )
-    model = WithHead(config.backbone.build(head.taps), head)
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
 
-def _costs(config: RunConfig, model: WithHead, console: Console) -> dict[str, Any]:
+def _stride_choices(config: RunConfig, console: Console) -> list[dict[str, Any]]:
+    """What every way to share the backbone costs, where there are several heads."""
+    if config.task is not Task.multitask or not isinstance(config.backbone, MobileNetV2Config):
+        return []
+    rows = choices(
+        config.backbone,
+        {name: one.head for name, one in config.named_heads().items()},
+        num_classes=config.profile.num_classes,
+        image_size=config.transform.image_size,
+    )
+    console.print()
+    console.print(choices_table(rows))
+    return [row._asdict() for row in rows]
+
+
+def _costs(config: RunConfig, model: WithHeads, console: Console) -> dict[str, Any]:
     size, num_classes = config.transform.image_size, config.profile.num_classes
     found = cost(model, (1, 3, size, size))
     rows = table.parts(model, found)
@@ -99,7 +120,7 @@ def _costs(config: RunConfig, model: WithHead, console: Console) -> dict[str, An
     }
 
 
-def _latencies(config: RunConfig, model: WithHead, console: Console) -> dict[str, list[dict[str, Any]]]:
+def _latencies(config: RunConfig, model: WithHeads, console: Console) -> dict[str, list[dict[str, Any]]]:
     """Of the backbone alone and with the head, in one and in all threads."""
     images = torch.rand(1, 3, config.transform.image_size, config.transform.image_size)
     if config.trainer.channels_last:
@@ -109,7 +130,7 @@ def _latencies(config: RunConfig, model: WithHead, console: Console) -> dict[str
     for heading in ("threads", "median", "fastest", "slowest"):
         shown.add_column(heading, justify="right")
     found: dict[str, list[Latency]] = {}
-    for name, module in (("backbone", model.backbone), ("backbone and head", model)):
+    for name, module in (("backbone", model.backbone), (f"backbone and head{'s' * (len(model.names) > 1)}", model)):
         for threads in thread_counts():
             timing = latency(module, images, threads=threads, passes=config.profile.passes)
             found.setdefault(name, []).append(timing)

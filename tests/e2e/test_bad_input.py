@@ -27,7 +27,7 @@ WORDS = [
     (
         "data=coc",
         "data=coc: there is no such option; did you mean coco? "
-        "Allowed: coco, folder, imagenet, masks, shapes, shards, voc",
+        "Allowed: coco, folder, imagenet, masks, mixed, shapes, shards, voc",
     ),
     ("task=detectoin", "task=detectoin: there is no such option; did you mean detection?"),
     ("backbone.width", "backbone.width: is no override; write key=value"),

@@ -281,7 +281,7 @@ def test_a_video(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture
 
 WRONG = [
     (("source=x.jpg", "mode=train"), "source=x.jpg: needs mode=predict"),
-    (("mode=predict", "source=x.jpg"), "mode=predict: give checkpoint=FILE and source="),
+    (("mode=predict", "source=x.jpg"), "mode=predict: give checkpoint=FILE or artifact=FILE, and source="),
     (("mode=predict", "checkpoint=none.safetensors", "source=x.jpg"), "checkpoint=none.safetensors: no such file"),
     (("predict.batch_size=0",), "predict.batch_size=0: must be at least 1"),
     (("predict.score=2",), "predict.score=2.0: must be in [0, 1]"),

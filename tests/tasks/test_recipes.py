@@ -10,7 +10,6 @@ from conf.schema import options, register
 from heads.linear.config import LinearConfig
 from tasks.config import Algorithm, RunConfig
 from tasks.data.config import FolderConfig
-from tasks.data.transform_config import ImageNetTransformConfig
 
 
 def composed(*words: str) -> RunConfig:
@@ -34,23 +33,9 @@ def test_the_paper_s_training() -> None:
     assert config.backbone.bn_momentum == pytest.approx(1 - 0.997)
 
 
-def test_a_folder_of_pictures_is_learned_gently() -> None:
-    """At rates of 0.01 for the backbone, pretrained weights lose what they know."""
-    config = composed("task=classification", "data=folder")
+def test_few_pictures_leave_the_backbone_as_it_is() -> None:
+    config = composed("experiment=fine_tune", "data.root=x", "backbone.weights=y")
+    assert config.backbone.freeze_at == "last"
     assert isinstance(config.data, FolderConfig)
-    assert config.optim.learning_rate * config.optim.backbone_factor == pytest.approx(0.001)
-    assert composed("task=classification", "data=folder", "optim.learning_rate=0.1").optim.learning_rate == 0.1
-
-
-def test_an_experiment_goes_before_what_a_folder_sets() -> None:
-    theirs, ours = (
-        composed("task=classification", "experiment=mnv2_imagenet", *more) for more in ((), ("data=folder",))
-    )
-    assert isinstance(ours.transform, ImageNetTransformConfig)
-    assert isinstance(ours.head, LinearConfig)
-    assert (theirs.optim, theirs.head, theirs.transform) == (ours.optim, ours.head, ours.transform)
-
-
-def test_a_folder_for_another_task_changes_nothing() -> None:
-    theirs, ours = composed("task=detection", "data=coco"), composed("task=detection", "data=folder")
-    assert (theirs.optim, theirs.head, theirs.transform) == (ours.optim, ours.head, ours.transform)
+    assert isinstance(config.head, LinearConfig)
+    assert composed("experiment=fine_tune", "backbone.freeze_at=null").backbone.freeze_at is None

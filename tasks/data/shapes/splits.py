@@ -21,7 +21,7 @@ from tasks.data.config import PicturesConfig
 from tasks.data.image_folder import read_split
 from tasks.data.shapes.outlines import NAMES
 from tasks.data.shapes.scene import draw_scene
-from tasks.data.shapes.writers import MASK_NAMES, write_coco, write_folders, write_voc
+from tasks.data.shapes.writers import ALL_LABELS, MASK_NAMES, write_all, write_coco, write_folders, write_voc
 from tasks.data.splits import DataSplits, VisionData
 from tasks.data.voc_segmentation import VocSegmentation
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 VERSION = 9
 """Of the generator: raised with every change of what it draws, so that nobody trains on scenes of an older one."""
 SPLITS = ("train", "val")
-WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc}
+WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc, ALL_LABELS: write_all}
 """By what is learned: the layout of a real data set."""
 READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
     "classification": lambda root, split, config: read_split(root / split, NAMES, PicturesConfig().max_megapixels),

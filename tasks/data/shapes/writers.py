@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +13,29 @@ from tasks.data.shapes.outlines import NAMES
 from tasks.report.draw_masks import write_palette_png
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tasks.data.shapes.scene import Scene
 
 JPEG_QUALITY = 92
+ALL_LABELS = "all"
+"""Scenes with boxes, masks and classes."""
+MASKS = "SegmentationClass"
+CLASSES = "classes"
 MASK_NAMES = ("background", *NAMES)
 """Of the values of a mask."""
 
 
-def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
-    """`annotations/instances_{split}.json` and `{split}/*.jpg`, ids from 1."""
+def write_coco(root: Path, split: str, scenes: Iterable[Scene], *, first_id: int = 1) -> None:
+    """`annotations/instances_{split}.json` and `{split}/*.jpg`."""
     folder = root / split
     folder.mkdir(parents=True)
     (root / "annotations").mkdir(exist_ok=True)
     labels = LabelMap.numbered(NAMES)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, scene in enumerate(scenes, start=1):
+    for image_id, scene in enumerate(scenes, start=first_id):
         name = f"{image_id:06d}.jpg"
         _write_jpeg(folder / name, scene)
         height, width = scene.image.shape[:2]
@@ -78,6 +83,27 @@ def write_voc(root: Path, split: str, scenes: Iterable[Scene]) -> None:
         _write_jpeg(images / f"{names[-1]}.jpg", scene)
         write_palette_png(scene.mask, masks / f"{names[-1]}.png")
     (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def write_all(root: Path, split: str, scenes: Iterable[Scene]) -> None:
+    """As `write_coco`, ids from 0; masks as `SegmentationClass/{split}/*.png`; the classes of scenes that have one in
+    `classes/{split}.csv`.
+    """
+    masks, lists = root / MASKS / split, root / CLASSES
+    masks.mkdir(parents=True)
+    lists.mkdir(exist_ok=True)
+    with (lists / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "class"])
+
+        def noted() -> Iterator[Scene]:
+            for number, scene in enumerate(scenes):
+                write_palette_png(scene.mask, masks / f"{number:06d}.png")
+                if scene.class_index is not None:
+                    rows.writerow([f"{number:06d}.jpg", NAMES[scene.class_index]])
+                yield scene
+
+        write_coco(root, split, noted(), first_id=0)
 
 
 def _write_jpeg(path: Path, scene: Scene) -> None:

@@ -40,7 +40,8 @@ MARK = (
     "M4.5 5L2.8 8M4.5 5l1.7 3M19.5 5l-1.7 3M19.5 5l1.7 3"
 )
 """The path of a trident."""
-VERBS = {Task.classification: "Classification", Task.detection: "Detection", Task.segmentation: "Segmentation"}
+VERBS = {Task.classification: "Classification", Task.detection: "Detection", Task.segmentation: "Segmentation",
+         Task.multitask: "Multi-task"}  # fmt: skip
 
 
 class Report:
@@ -140,8 +141,9 @@ class Report:
         if split != "val":
             return []
         config = self.config
+        known = config.named_heads().get(evaluator.name)
         return references(
-            _task_of(evaluator), backbone=config.backbone, head=config.head, data=config.data,
+            _task_of(evaluator), backbone=config.backbone, head=known and known.head, data=config.data,
             transform=config.transform, multi_scale=config.evaluation.multi_scale, images=images,
         )  # fmt: skip
 

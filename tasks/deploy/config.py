@@ -1,0 +1,61 @@
+"""What mode=export can be told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from backbone.errors import InputError
+
+
+class Format(Enum):
+    """Which runtime a file is for."""
+
+    onnx = "onnx"
+    executorch = "executorch"
+    litert = "litert"
+
+
+class Precision(Enum):
+    """What a file computes in."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportConfig:
+    """What mode=export writes. The input's side is `transform.image_size`."""
+
+    format: Format = Format.onnx
+    precision: Precision = Precision.fp32
+    calibration_images: int = 100
+    """int8 only: pictures from which the ranges of the activations are taken."""
+    calibration_source: str | None = None
+    """int8 only: a picture, folder, pattern or list to take them from, as `source`; null: the training data."""
+    licence: str | None = None
+    """Of the weights, to be said in the file; null: what the weights' own file says."""
+    mask: bool = False
+    """Segmentation ends at the label map of the input's size instead of the coarse logits."""
+    compare: bool = True
+    """Evaluate and time what was written beside the model in PyTorch."""
+    compared_images: int = 8
+    """Over which the largest difference of the outputs is taken."""
+    passes: int = 30
+    """Timed for every latency; the median is what counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("calibration_images", "compared_images", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"export.{name}={getattr(self, name)}: must be at least 1")
+        if self.calibration_source is not None and self.precision is not Precision.int8:
+            raise InputError(
+                f"export.calibration_source={self.calibration_source}: needs export.precision=int8, not "
+                f"{self.precision.value}"
+            )
+
+    @property
+    def reads_training_data(self) -> bool:
+        """Whether the training split is needed."""
+        return self.precision is Precision.int8 and self.calibration_source is None

@@ -1,0 +1,179 @@
+"""Where an exported graph ends, by the kind of head, and how to read what comes out of it.
+
+Letters: N images, A default boxes, K classes, h w cells of logits, H W pixels of the graph's input.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbone.errors import InputError
+from heads.deeplabv3.head import DeepLabV3
+from heads.deeplabv3.upsample import label_mask
+from heads.linear.head import Linear
+from heads.ssdlite.head import SSDLite, SSDLiteOutputs
+from heads.ssdlite.postprocess import detect, to_pixels
+from heads.structures import Classification, Detections, LabelMask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from heads.head import Head
+
+
+class Seen(NamedTuple):
+    """What a graph said about images.
+
+    Attributes:
+        tensors: one for each name of the ending's `outputs`, each (N, ...).
+        content: height and width of what of the input is picture; the rest, below and right of it, is padding.
+        size: height and width of the input.
+    """
+
+    tensors: tuple[Tensor, ...]
+    content: tuple[int, int]
+    size: tuple[int, int]
+
+
+class Ending(nn.Module, ABC):
+    """From a head's raw outputs to what leaves the graph, and from there to answers.
+
+    Args:
+        settings: plain values; they travel in the file's header.
+    Attributes:
+        kind: of the head, as the header says it.
+        outputs: names of what leaves the graph.
+    """
+
+    kind: ClassVar[str]
+    outputs: tuple[str, ...]
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.settings = dict(settings)
+
+    @abstractmethod
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[Any]:
+        """As `Head.predict`, from what left the graph."""
+
+
+class Classes(Ending):
+    """`scores`: probabilities (N, K)."""
+
+    kind = "classification"
+    outputs = ("scores",)
+
+    def forward(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        return (outputs.float().softmax(dim=1),)
+
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[Classification]:
+        return [Classification(scores) for scores in outputs.tensors[0]]
+
+
+class Boxes(Ending):
+    """`scores` (N, A, K) and `boxes` (N, A, 4): corners x, y, x, y as fractions of the input, within it."""
+
+    kind = "detection"
+    outputs = ("scores", "boxes")
+
+    def __init__(self, settings: Mapping[str, Any], head: SSDLite | None = None) -> None:
+        super().__init__(settings)
+        self.head = head
+
+    def forward(self, outputs: SSDLiteOutputs) -> tuple[Tensor, ...]:
+        assert self.head is not None
+        return self.head.decode(outputs)
+
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[Detections]:
+        scores, boxes = outputs.tensors
+        height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
+        return to_pixels(detect(scores, boxes * boxes.new_tensor([width, height] * 2), **self.settings), sizes)
+
+
+class Cells(Ending):
+    """`logits` (N, K, h, w), as coarse as the tapped map."""
+
+    kind = "segmentation"
+    outputs = ("logits",)
+
+    def forward(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        return (outputs.float(),)
+
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[LabelMask]:
+        return [
+            LabelMask(
+                label_mask(logits, canvas(size, outputs), aligned_corners=self.settings["aligned_corners"])[
+                    : size[0], : size[1]
+                ].contiguous()
+            )
+            for logits, size in zip(outputs.tensors[0], sizes.tolist(), strict=True)
+        ]
+
+
+class Pixels(Ending):
+    """`mask` (N, H, W) uint8: the best class of every pixel of the input."""
+
+    kind = "segmentation"
+    outputs = ("mask",)
+
+    def forward(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        aligned, size = bool(self.settings["aligned_corners"]), tuple(self.settings["size"])
+        logits = F.interpolate(outputs.float(), size, mode="bilinear", align_corners=aligned)
+        return (logits.argmax(dim=1).byte(),)
+
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[LabelMask]:
+        height, width = outputs.content
+        return [
+            LabelMask(F.interpolate(mask[None, None, :height, :width], size, mode="nearest-exact")[0, 0])
+            for mask, size in zip(outputs.tensors[0], sizes.tolist(), strict=True)
+        ]
+
+
+def canvas(size: Sequence[int], seen: Seen) -> tuple[int, int]:
+    """Height and width of the whole input, in pixels of an original of `size`, where `seen.content` shows it."""
+    height, width = (
+        max(round(original * whole / part), original)
+        for original, whole, part in zip(size, seen.size, seen.content, strict=True)
+    )
+    return height, width
+
+
+def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = False) -> Ending:
+    """Where the graph of a head ends.
+
+    Args:
+        size: side of the input in pixels.
+        mask: segmentation ends at the label map instead of the logits.
+    Raises:
+        InputError: the head is of a kind that is not known here.
+    """
+    match head:
+        case Linear():
+            return Classes({})
+        case SSDLite():
+            config = head.config
+            settings = {name: getattr(config, name) for name in ("score_threshold", "nms_iou", "detections")}
+            return Boxes(settings, head)
+        case DeepLabV3():
+            aligned = {"aligned_corners": head.config.aligned_corners}
+            return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)
+    raise InputError(
+        f"head {name}: is a {type(head).__name__}, and mode=export knows where Linear, SSDLite and DeepLabV3 end; "
+        "use one of these"
+    )
+
+
+def reading(kind: str, outputs: Sequence[str], settings: Mapping[str, Any]) -> Ending:
+    """The ending that a header describes, to read answers with.
+
+    Raises:
+        InputError: there is none such.
+    """
+    for ending in (Classes, Boxes, Cells, Pixels):
+        if (ending.kind, list(ending.outputs)) == (kind, list(outputs)):
+            return ending(settings)
+    raise InputError(f"a head of kind {kind} with outputs {', '.join(outputs)} is not known to this version")

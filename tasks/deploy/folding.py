@@ -1,0 +1,93 @@
+"""A model as a device runs it: normalisations and the scaling of the input are in the weights of convolutions."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbone.blocks import Conv2d, InvertedResidual
+from backbone.mobilenet_v2 import MobileNetV2
+from tasks.deploy.header import MIDDLE
+from tasks.model import InputScaling, VisionModel
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class FoldedConv(nn.Module):
+    """`norm(conv(x))` as one convolution with a bias; computed in float64, kept in float32.
+
+    Args:
+        conv: without a bias, with either padding rule.
+        norm: uses its running statistics.
+    """
+
+    def __init__(self, conv: Conv2d, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        mean, variance = norm.get_buffer("running_mean").double(), norm.get_buffer("running_var").double()
+        scale = norm.weight.double() / (variance + norm.eps).sqrt()
+        self.set(conv.weight.double() * scale[:, None, None, None], norm.bias.double() - mean * scale)
+        self.pad = conv.pad
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
+
+    def set(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight = nn.Parameter(weight.detach().float(), requires_grad=False)
+        self.bias = nn.Parameter(bias.detach().float(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(self.pad(x), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Centred(nn.Module):
+    """Grey levels (N, H, W, 3) with another zero, (3,), or one for all channels where they agree."""
+
+    zero: Tensor
+
+    def __init__(self, zero: Tensor) -> None:
+        super().__init__()
+        same = bool((zero == zero[0]).all())
+        self.register_buffer("zero", zero[0] if same else zero)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() - self.zero
+
+
+def folded(model: Model) -> Model:
+    """A copy of `model` on the CPU, in evaluation, that computes the same with fewer layers."""
+    model = copy.deepcopy(model).cpu().eval()
+    for module in list(model.modules()):
+        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
+        if isinstance(conv, Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module.conv, module.norm = FoldedConv(conv, norm), nn.Identity()
+        if isinstance(module, InvertedResidual):
+            module.split = 1  # the same values; a runtime plans its memory itself
+    return model.requires_grad_(False)
+
+
+def absorb_scaling(model: VisionModel, *, integers: bool) -> nn.Module:
+    """Move the scaling of the input into the first convolution of a folded model, in place.
+
+    What is left of it is a new zero, which is what the border is padded with. Taken at the mean the model stays the
+    same. At the middle of the grey levels it is one that 8 bits can say, so that a runtime may take the image as it
+    is; the border is then seen as grey and not as the mean, half a level apart where that is 0.5.
+
+    Args:
+        integers: take the middle of the grey levels for zero.
+    Returns:
+        What is left, for images (N, H, W, 3) as they come from a camera. A backbone that is not ours keeps its scaling,
+        and nothing is left.
+    """
+    if not isinstance(model.backbone, MobileNetV2) or not isinstance(model.scaling, InputScaling):
+        return nn.Identity()
+    stem = model.backbone.stem.conv
+    assert isinstance(stem, FoldedConv)
+    factor, offset = model.scaling.factor.double().flatten(), model.scaling.offset.double().flatten()
+    zero = torch.full_like(factor, float(MIDDLE)) if integers else -offset / factor
+    weight = stem.weight.double()
+    bias = stem.bias.double() + weight.sum(dim=(2, 3)) @ (zero * factor + offset)
+    stem.set(weight * factor[None, :, None, None], bias)
+    model.scaling = nn.Identity()
+    return Centred(zero.float())

@@ -1,0 +1,156 @@
+"""What an exported file says of itself, in the file. Imports nothing heavy: it is read before a runtime is loaded.
+
+An ONNX file has it in its `metadata_props`. The other formats have no place for texts, but readers of all of them stop
+at the end that the file's own table names: there a ZIP archive with the header is appended, as TensorFlow Lite's
+metadata tools do.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = "trident-export-1"
+ENTRY = "trident.json"
+MIDDLE = 128
+"""The grey level that 8-bit graphs take for zero."""
+METADATA_PROPS = 14
+"""Number of `ModelProto.metadata_props` in onnx.proto; `key` and `value` of an entry are 1 and 2."""
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+"""Wire types of protocol buffers."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ArtifactHeader:
+    """Everything that is needed to use the file, as plain data.
+
+    Attributes:
+        runtime: onnx, executorch or litert.
+        precision: fp32, fp16 or int8.
+        size: side in pixels of the square input, which is (1, size, size, 3) uint8 RGB; scaling is inside.
+        padding: RGB grey levels for what of the input is no picture.
+        heads: by name: `kind`, `outputs` (names of what comes out, in order) and `settings` of the post-processing.
+        labels: by head: `names` of the classes, and the data set's `ids` of them.
+        config, choices: of the run, resolved: how pictures were looked at is in `config["transform"]`.
+        provenance: versions, where the weights came from, and their licence as far as it is known.
+        calibration: of int8: how many images, and which.
+    """
+
+    runtime: str
+    precision: str
+    size: int
+    padding: list[int]
+    heads: dict[str, Any]
+    labels: dict[str, Any]
+    config: dict[str, Any]
+    choices: dict[str, str]
+    provenance: dict[str, Any]
+    calibration: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT} | asdict(self))
+
+
+def appended(content: bytes, header: ArtifactHeader) -> bytes:
+    """A model without a place for texts, with a header behind it."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(ENTRY, header.to_json())
+    return file.getvalue()
+
+
+def read_artifact(path: str) -> ArtifactHeader:
+    """The header of an exported file.
+
+    Raises:
+        InputError: no such file, damaged, or not one of ours.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"artifact={path}: no such file; give a file that mode=export wrote")
+    try:
+        text = _text_of(file)
+    except (ValueError, zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"artifact={path}: is damaged or cut short ({error}); export it again") from error
+    if text is None:
+        raise InputError(
+            f"artifact={path}: says nothing of itself: it was not written by mode=export, or is cut short; export it"
+            " with mode=export"
+        )
+    try:
+        plain = json.loads(text)
+        version = plain.pop("format")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"artifact={path}: its header is damaged ({error}); export it again") from error
+    if version != FORMAT:
+        raise InputError(f"artifact={path}: has format {version}; this version reads {FORMAT}")
+    known = {field.name for field in fields(ArtifactHeader)}
+    if set(plain) != known:
+        wrong = ", ".join(sorted(known ^ set(plain)))
+        raise InputError(f"artifact={path}: its header does not fit, in {wrong}; export it again")
+    header = ArtifactHeader(**plain)
+    if set(header.labels) != set(header.heads):
+        raise InputError(
+            f"artifact={path}: its header does not fit: heads {', '.join(header.heads)}, labels of"
+            f" {', '.join(header.labels)}; export it again"
+        )
+    return header
+
+
+def _text_of(file: Path) -> str | None:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(ENTRY).decode() if ENTRY in archive.namelist() else None
+    if file.suffix != ".onnx":
+        return None
+    for number, entry in _fields(file.read_bytes()):
+        if number == METADATA_PROPS:
+            pair = dict(_fields(entry))
+            if pair.get(1) == ENTRY.encode():
+                return pair[2].decode()
+    return None
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Numbers and contents of a protocol buffer's fields that have a length; the others are passed over.
+
+    Raises:
+        ValueError: it ends in the middle of a field, or is none.
+    """
+    place = 0
+
+    def varint() -> int:
+        nonlocal place
+        value = shift = 0
+        while True:
+            if place >= len(message) or shift > 63:
+                raise ValueError("it ends in the middle")
+            byte = message[place]
+            place += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while place < len(message):
+        number, wire = divmod(varint(), 8)
+        if wire == VARINT:
+            varint()
+            continue
+        if wire not in (FIXED64, LENGTH, FIXED32):
+            raise ValueError("it is no such file")
+        length = varint() if wire == LENGTH else 8 if wire == FIXED64 else 4
+        if place + length > len(message):
+            raise ValueError("it ends in the middle")
+        if wire == LENGTH:
+            yield number, message[place : place + length]
+        place += length

@@ -1,0 +1,186 @@
+"""LiteRT (TensorFlow Lite): a file from a graph, in float or in 8 bits, and its runtime. See `toolchains.Tools`.
+
+The way to 8 bits is by the float file: the converter's own quantisation of exported programs writes wrong files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.deploy.config import Precision
+from tasks.deploy.header import appended as with_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tasks.deploy.graph import ExportGraph
+
+    Pixels = NDArray[np.uint8]
+
+__all__ = ["LIBRARY", "Runtime", "convert", "quantize", "with_header"]
+
+LIBRARY = "ai_edge_litert.interpreter"
+SIGNATURE = "serving_default"
+INPUT = "args_0"
+TAIL = "tasks.deploy.endings|serving_default_output"
+"""In the names of what operators behind the heads give out."""
+NOT_LAYERS = (
+    "OUTPUT", "ADD", "SUB", "MUL", "DIV", "SOFTMAX", "LOGISTIC", "CONCATENATION", "SLICE", "STRIDED_SLICE", "SPLIT",
+    "TRANSPOSE", "RESHAPE", "MAXIMUM", "RESIZE_BILINEAR", "PACK", "UNPACK", "GATHER", "BROADCAST_TO",
+)  # fmt: skip
+"""Operators that stay in float there. What is not named here and is no layer the quantiser leaves in float itself."""
+
+
+def convert(graph: ExportGraph, precision: Precision) -> bytes:
+    """See `Tools.convert`."""
+    import litert_torch
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "model.tflite"
+        litert_torch.convert(graph, (graph.example(),)).export(str(path))
+        content = path.read_bytes()
+    if precision is Precision.fp16:
+        return _quantized(content, _weights_in_halves(), None)
+    return content
+
+
+def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
+    """See `Tools.quantize`.
+
+    Weights have a scale for each output channel, activations one and a zero point. What comes behind the heads stays in
+    float.
+    """
+    return _quantized(convert(graph, Precision.fp32), _in_8_bits(), images)
+
+
+class Runtime:
+    """ai-edge-litert's interpreter on the CPU. See `toolchains.Runtime`."""
+
+    def __init__(self, path: str, names: Sequence[str], threads: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with _silent():
+            interpreter = Interpreter(model_path=path, num_threads=threads or _cores())
+            self.run = interpreter.get_signature_runner(SIGNATURE)
+        self.outputs = [f"output_{place}" for place in range(len(names))]
+
+    def __call__(self, image: Pixels) -> list[NDArray[Any]]:
+        found = self.run(**{INPUT: image})
+        return [found[name] for name in self.outputs]
+
+
+def _quantized(content: bytes, recipe: Any, images: Sequence[Pixels] | None) -> bytes:
+    """The model after a recipe. Ranges are the widest that were seen: the tool's own, a moving average, lose them."""
+    from ai_edge_quantizer import calibrator, quantizer
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
+    with _quiet():
+        ranges = None
+        if images is not None:
+            watch = calibrator.Calibrator(content, num_threads=1, qsv_update_func=min_max_update)
+            watch.calibrate({SIGNATURE: [{INPUT: image[None]} for image in images]}, recipe)
+            ranges = watch.get_model_qsvs()
+        tool = quantizer.Quantizer(content, recipe.get_quantization_recipe())
+        return bytes(tool.quantize(ranges).quantized_model)
+
+
+def _in_8_bits() -> Any:
+    from ai_edge_quantizer import recipe_manager
+    from ai_edge_quantizer.qtyping import (
+        ComputePrecision,
+        OpQuantizationConfig,
+        QuantGranularity,
+        TensorQuantizationConfig,
+        TFLOperationName,
+    )
+    from ai_edge_quantizer.recipe import AlgorithmName
+
+    manager = recipe_manager.RecipeManager()
+    manager.add_quantization_config(
+        ".*",
+        TFLOperationName.ALL_SUPPORTED,
+        OpQuantizationConfig(
+            activation_tensor_config=TensorQuantizationConfig(num_bits=8, symmetric=False),
+            weight_tensor_config=TensorQuantizationConfig(
+                num_bits=8, symmetric=True, granularity=QuantGranularity.CHANNELWISE
+            ),
+            compute_precision=ComputePrecision.INTEGER,
+        ),
+    )
+    for name in NOT_LAYERS:
+        manager.add_quantization_config(TAIL, TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return manager
+
+
+def _weights_in_halves() -> Any:
+    from ai_edge_quantizer import recipe_manager
+    from ai_edge_quantizer.qtyping import (
+        ComputePrecision,
+        OpQuantizationConfig,
+        TensorDataType,
+        TensorQuantizationConfig,
+        TFLOperationName,
+    )
+    from ai_edge_quantizer.recipe import AlgorithmName
+
+    manager = recipe_manager.RecipeManager()
+    manager.add_quantization_config(
+        ".*",
+        TFLOperationName.ALL_SUPPORTED,
+        OpQuantizationConfig(
+            weight_tensor_config=TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT),
+            compute_precision=ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )
+    return manager
+
+
+def _cores() -> int:
+    from os import cpu_count
+
+    return cpu_count() or 1
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the library writes past Python."""
+    import os
+
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tools' progress and advice."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            _silent(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

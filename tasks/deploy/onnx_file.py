@@ -1,0 +1,219 @@
+"""ONNX: a file from a graph, in float or in 8 bits, and its runtime. See `toolchains.Tools`."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.deploy.config import Precision
+from tasks.deploy.header import ENTRY, MIDDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tasks.deploy.graph import ExportGraph
+    from tasks.deploy.header import ArtifactHeader
+
+    Pixels = NDArray[np.uint8]
+
+LIBRARY = "onnxruntime"
+OPSET = 20
+INPUT = "image"
+CENTRED = ("Cast", "Sub", "Transpose")
+"""How a graph starts whose scaling is in its first layer."""
+LAYERS = {"Conv", "Gemm", "MatMul"}
+QUANTIZED = [*sorted(LAYERS), "Add", "Clip", "Relu", "ReduceMean", "Concat", "Resize", "Expand"]
+"""Operators that compute in 8 bits, where they lie between layers."""
+
+
+def convert(graph: ExportGraph, precision: Precision) -> bytes:
+    """See `Tools.convert`."""
+    import torch
+
+    if precision is Precision.fp16:
+        graph = graph.halved()
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            (graph.example(),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=graph.names,
+            verbose=False,
+        )
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
+    """See `Tools.quantize`.
+
+    Weights are signed and have a scale for each output channel, activations are unsigned: a signed pair takes another,
+    slower way through the runtime's kernels. What comes before the first and after the last layer stays in float.
+    """
+    import onnx
+    from onnxruntime import quantization as q
+
+    content = convert(graph, Precision.fp32)
+    model = onnx.load_from_string(content)
+    levels = _levels(model)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(content)
+        q.quantize_static(
+            source,
+            target,
+            _Reader(images),
+            quant_format=q.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=q.QuantType.QUInt8,
+            weight_type=q.QuantType.QInt8,
+            op_types_to_quantize=QUANTIZED,
+            nodes_to_exclude=_outside(model),
+            extra_options=levels,
+        )
+        made = onnx.load(target)
+    if levels:
+        _take_levels(made)
+    result: bytes = made.SerializeToString()
+    return result
+
+
+def with_header(content: bytes, header: ArtifactHeader) -> bytes:
+    """The model with the header among its metadata."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {ENTRY: header.to_json()})
+    result: bytes = model.SerializeToString()
+    return result
+
+
+class Runtime:
+    """onnxruntime on the CPU.
+
+    Args:
+        threads: None: as many as there are cores.
+    """
+
+    def __init__(self, path: str, names: Sequence[str], threads: int | None = None) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.names = list(names)
+
+    def __call__(self, image: Pixels) -> list[NDArray[Any]]:
+        """What comes out for an image (1, H, W, 3), in the order of `names`."""
+        found: list[NDArray[Any]] = self.session.run(self.names, {INPUT: image})
+        return found
+
+
+class _Reader:
+    """Images in the manner of onnxruntime's calibration."""
+
+    def __init__(self, images: Sequence[Pixels]) -> None:
+        self.images = iter(images)
+
+    def get_next(self) -> dict[str, Pixels] | None:
+        image = next(self.images, None)
+        return None if image is None else {INPUT: image[None]}
+
+
+def _outside(model: Any) -> list[str]:
+    """Names of the nodes before all layers and behind all layers."""
+    consumers, producer = defaultdict(list), {}
+    for node in model.graph.node:
+        for name in node.input:
+            consumers[name].append(node)
+        for name in node.output:
+            producer[name] = node
+
+    def reached(starts: list[Any], steps: Any) -> set[str]:
+        found: set[str] = set()
+        waiting = list(starts)
+        while waiting:
+            node = waiting.pop()
+            for other in steps(node):
+                if other.name not in found:
+                    found.add(other.name)
+                    waiting.append(other)
+        return found
+
+    layers = [node for node in model.graph.node if node.op_type in LAYERS]
+    behind = reached(layers, lambda node: [other for name in node.output for other in consumers[name]])
+    before = reached(layers, lambda node: [producer[name] for name in node.input if name in producer])
+    between = (behind & before) | {node.name for node in layers}
+    return [node.name for node in model.graph.node if node.name not in between]
+
+
+def _entry(model: Any, length: int) -> list[Any]:
+    """The first nodes after the input, each of which alone takes what the one before it gives."""
+    takers = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            takers[name].append(node)
+    chain: list[Any] = []
+    name = INPUT
+    while len(chain) < length and len(takers[name]) == 1:
+        chain += takers[name]
+        name = chain[-1].output[0]
+    return chain
+
+
+def _levels(model: Any) -> dict[str, Any]:
+    """Says to the quantiser that a step is a grey level, where the graph starts as `Centred` does."""
+    import numpy as np
+    from onnxruntime.quantization import QuantType
+
+    entry = _entry(model, len(CENTRED))
+    if tuple(node.op_type for node in entry) != CENTRED:
+        return {}
+    step = {"scale": np.array(1.0, np.float32), "zero_point": np.array(MIDDLE, np.uint8)}
+    return {"TensorQuantOverrides": {entry[-1].output[0]: [{"quant_type": QuantType.QUInt8, **step}]}}
+
+
+def _take_levels(model: Any) -> None:
+    """Let the first layer take the grey levels themselves, and drop the way through float, which says the same."""
+    cast, centre, turn, quantize = _entry(model, 1 + len(CENTRED))
+    assert quantize.op_type == "QuantizeLinear"
+    turn.input[0] = INPUT
+    for stated in [value for value in model.graph.value_info if value.name == turn.output[0]]:
+        model.graph.value_info.remove(stated)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == quantize.output[0]:
+                node.input[place] = turn.output[0]
+    for node in (cast, centre, quantize):
+        model.graph.node.remove(node)
+    used = {name for node in model.graph.node for name in node.input}
+    for unused in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
+        model.graph.initializer.remove(unused)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tools' advice, which is about how they are called."""
+    loggers = [logging.getLogger(name) for name in ("root", "torch.onnx", "onnxscript", "onnx_ir")]
+    before = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)

@@ -1,0 +1,114 @@
+"""Whether the heads of a configuration and their data belong together. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+from tasks.data.config import MixedConfig
+from tasks.multitask.config import HeadConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tasks.config import RunConfig
+
+MANY = "multitask"
+READS_DATA = ("train", "evaluate")
+
+
+def check_heads(config: RunConfig) -> None:
+    """The names of heads, their number, and that each has data.
+
+    Raises:
+        InputError: one of them does not fit.
+    """
+    many = config.task.value == MANY
+    if config.only is not None and config.checkpoint is None:
+        raise InputError(f"only={list(config.only)}: chooses among the heads of a checkpoint; give checkpoint=FILE")
+    if not many:
+        _check_single(config)
+        return
+    if config.mode.value == "inspect":
+        raise InputError(
+            f"mode=inspect task={MANY}: looks at one data set at a time; name the task of one head and its"
+            " data, such as task=detection data=coco"
+        )
+    heads: Mapping[Any, Any] = config.heads or {}
+    for name, head in heads.items():
+        _check_name(name)
+        if not isinstance(head, HeadConfig):
+            raise InputError(f"heads.{name}: is no head; add one by +heads@heads.{name}=ssdlite, or linear, deeplabv3")
+        if not 0 < head.loss_weight < math.inf:
+            raise InputError(f"heads.{name}.loss_weight={head.loss_weight}: must be positive; factor=0 freezes a head")
+        if not 0 <= head.factor < math.inf:
+            raise InputError(f"heads.{name}.factor={head.factor}: must not be negative; 0 freezes the head")
+        if head.head is None:
+            raise InputError(f"heads.{name}.head: is not set; say +head@heads.{name}.head=ssdlite or another head")
+    least = 2 if config.mode.value == "train" else 1
+    if len(heads) < least:
+        raise InputError(
+            f"heads: there {'is' if len(heads) == 1 else 'are'} {len(heads)}, task={MANY} trains two or more; add one"
+            " by +heads@heads.NAME=ssdlite, or train one by its own task"
+        )
+    if config.mode.value == "train" and not any(head.factor for head in heads.values()):
+        raise InputError("heads.*.factor=0: of every head, so none learns; give one a positive factor")
+    if config.mode.value in READS_DATA:
+        check_parts(heads, config.data)
+
+
+def _check_single(config: RunConfig) -> None:
+    if config.heads:
+        raise InputError(f"heads={{{', '.join(config.heads)}}}: needs task={MANY}; task={config.task.value} has `head`")
+    if isinstance(config.data, MixedConfig):
+        raise InputError(f"data=mixed: needs task={MANY}; task={config.task.value} learns from one data set")
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or name == "backbone":
+        raise InputError(
+            f"heads.{name}: a head's name must be letters, digits and underscores, no digit first, and not `backbone`"
+        )
+
+
+def check_parts(heads: Mapping[str, HeadConfig], data: Any) -> None:
+    """That every head has a part of the data, and every part a head.
+
+    Raises:
+        InputError: one has not.
+    """
+    if not isinstance(data, MixedConfig):
+        for name, head in heads.items():
+            if head.data is not None:
+                raise InputError(f"heads.{name}.data={head.data}: the data is one data set; several need data=mixed")
+        return
+    parts = list(data.parts or {})
+    for name, head in heads.items():
+        if part_of(name, head) not in parts:
+            given = f"heads.{name}.data={head.data}" if head.data else f"heads.{name}"
+            wanted = part_of(name, head)
+            raise InputError(
+                f"{given}: has no data: data.parts has no {wanted}{nearest(wanted, parts)} There are"
+                f" {', '.join(parts) or 'none'}; add it by +data@data.parts.{wanted}=coco, or leave the head out by"
+                f" ~heads.{name}"
+            )
+    used = {part_of(name, head) for name, head in heads.items()}
+    for part in parts:
+        if part not in used:
+            raise InputError(
+                f"data.parts.{part}: has labels for no head; the heads are {', '.join(heads)}: say"
+                f" heads.NAME.data={part}, or leave it out by ~data.parts.{part}"
+            )
+
+
+def part_of(name: str, head: HeadConfig) -> str:
+    """Of `data.parts`, the one that a head learns from."""
+    return head.data or name
+
+
+def nearest(wrong: str, names: Iterable[str]) -> str:
+    """The end of a sentence that offers the most similar name, if there is one."""
+    near = get_close_matches(wrong, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else "."

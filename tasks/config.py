@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from backbone.config import MIN_WIDTH
+from backbone.config import MIN_WIDTH, MobileNetV2Config
 from backbone.errors import InputError
 from tasks.deploy.config import ExportConfig
 from tasks.multitask.checks import check_heads
@@ -327,6 +327,13 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
                 "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
             )
+        if self.mode is Mode.train and isinstance(self.backbone, MobileNetV2Config) and self.backbone.weights is None:
+            for name, free in (("freeze_at", "null"), ("freeze_bn", "false")):
+                if value := getattr(self.backbone, name):
+                    raise InputError(
+                        f"backbone.{name}={value}: a backbone from a random start has nothing worth keeping; give"
+                        f" backbone.weights=FILE, or say backbone.{name}={free}"
+                    )
         if self.mode is Mode.profile and self.checkpoint is not None:
             raise InputError(
                 f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "

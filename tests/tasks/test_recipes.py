@@ -6,6 +6,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from backbone.errors import InputError
 from conf.schema import options, register
 from heads.linear.config import LinearConfig
 from tasks.config import Algorithm, RunConfig
@@ -22,7 +23,7 @@ def composed(*words: str) -> RunConfig:
 
 @pytest.mark.parametrize("experiment", options()["experiment"])
 def test_every_experiment_is_a_configuration(experiment: str) -> None:
-    composed(f"experiment={experiment}")
+    composed(f"experiment={experiment}", "backbone.weights=FILE")
 
 
 def test_the_paper_s_training() -> None:
@@ -39,3 +40,13 @@ def test_few_pictures_leave_the_backbone_as_it_is() -> None:
     assert isinstance(config.data, FolderConfig)
     assert isinstance(config.head, LinearConfig)
     assert composed("experiment=fine_tune", "backbone.freeze_at=null").backbone.freeze_at is None
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"), [("freeze_at=last", "freeze_at=null"), ("freeze_bn=true", "freeze_bn=false")]
+)
+def test_a_random_start_is_not_frozen(word: str, remedy: str) -> None:
+    with pytest.raises(
+        InputError, match=f"nothing worth keeping; give backbone.weights=FILE, or say backbone.{remedy}"
+    ):
+        composed(f"backbone.{word}")

@@ -93,9 +93,9 @@ def _end_of(node: Node) -> Node:
 def _spec_of(source: Any) -> Any:
     """How what comes into a layer is rounded: the image in its grey levels, all else by what was seen."""
     node = source
-    while node.target in PASSING:
+    while node.target in PASSING and not isinstance(node.args[0], list | tuple):
         node = node.args[0]
-    is_image = node.target in (aten.sub.Tensor,) and node.args[0].target in (aten.to.dtype, aten._to_copy.default)
+    is_image = node.target is aten.sub.Tensor and node.args[0].target in (aten.to.dtype, aten._to_copy.default)
     return LEVELS if is_image else ACTIVATION
 
 

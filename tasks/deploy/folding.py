@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from backbone.blocks import Conv2d, InvertedResidual
 from backbone.mobilenet_v2 import MobileNetV2
+from heads.deeplabv3.head import DeepLabV3
 from tasks.deploy.header import MIDDLE
 from tasks.model import InputScaling, VisionModel
+
+if TYPE_CHECKING:
+    from heads.deeplabv3.aspp import ASPP
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -41,6 +45,39 @@ class FoldedConv(nn.Module):
         return F.conv2d(self.pad(x), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+class SplitASPP(nn.Module):
+    """A folded `ASPP` that adds what the pooled values say to every cell, instead of copying them to every cell first.
+
+    The projection is linear, so both give the same. There is less to multiply, and no copies, which LiteRT writes as an
+    operator that it then refuses.
+    """
+
+    pooled: nn.Module
+    branches: nn.ModuleList
+    of_whole: nn.Conv2d
+    of_cells: nn.Conv2d
+
+    def __init__(self, aspp: ASPP) -> None:
+        super().__init__()
+        project = aspp.project.conv
+        assert isinstance(project, FoldedConv)
+        self.pooled, self.branches = aspp.pooled, aspp.branches
+        channels = project.weight.shape[0]
+        of_whole, of_cells = project.weight[:, :channels], project.weight[:, channels:]
+        self.of_whole = nn.Conv2d(channels, channels, 1)
+        self.of_cells = nn.Conv2d(of_cells.shape[1], channels, 1, bias=False)
+        with torch.no_grad():
+            self.of_whole.weight.copy_(of_whole)
+            self.of_whole.get_parameter("bias").copy_(project.bias)
+            self.of_cells.weight.copy_(of_cells)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `ASPP`."""
+        branches = [branch(x) for branch in self.branches]
+        cells = self.of_cells(torch.cat(branches, dim=1) if len(branches) > 1 else branches[0])
+        return F.relu(cells + self.of_whole(self.pooled(x.mean((2, 3), keepdim=True))))
+
+
 class Centred(nn.Module):
     """Grey levels (N, H, W, 3) with another zero, (3,), or one for all channels where they agree."""
 
@@ -58,12 +95,16 @@ class Centred(nn.Module):
 def folded(model: Model) -> Model:
     """A copy of `model` on the CPU, in evaluation, that computes the same with fewer layers."""
     model = copy.deepcopy(model).cpu().eval()
+    model.to(memory_format=torch.contiguous_format)  # ExecuTorch takes no other
     for module in list(model.modules()):
         conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
         if isinstance(conv, Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module.conv, module.norm = FoldedConv(conv, norm), nn.Identity()
         if isinstance(module, InvertedResidual):
             module.split = 1  # the same values; a runtime plans its memory itself
+    for module in list(model.modules()):
+        if isinstance(module, DeepLabV3):
+            module.aspp = SplitASPP(module.aspp)  # type: ignore[assignment]
     return model.requires_grad_(False)
 
 

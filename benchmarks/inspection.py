@@ -13,15 +13,12 @@ largest. (The name of this file is not `inspect`: that would hide Python's modul
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import tempfile
 import time
 import tracemalloc
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,8 +29,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from benchmarks.pictures import clouds, picture_files
+from benchmarks.timing import common_options, medians_ms, write_json
 from tasks.data.classification import ClassificationDataset
-from tasks.data.image_folder import is_image
 from tasks.data.labels import LabelMap
 from tasks.inspect.duplicates import find_groups
 from tasks.inspect.reading import Reading
@@ -57,17 +55,13 @@ class Found(NamedTuple):
 
 
 def draw_jpegs(folder: Path, count: int) -> None:
-    """Clouds of all sizes, which take about as many bytes as photographs do."""
+    """`count` pictures, of which some are truncated and some are copies."""
     rng = np.random.default_rng(0)
     image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     for number in range(count):
         is_copy = number % EVERY == 1
         if not is_copy:
-            picture = np.full((HEIGHT, WIDTH, 3), 128, dtype=np.float32)
-            for cells in (3, 10, 40, 160):
-                clouds = rng.normal(0, 24, (cells, cells, 3)).astype(np.float32)
-                picture += cv2.resize(clouds, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-            image = np.clip(picture, 0, 255).astype(np.uint8)
+            image = clouds(rng, HEIGHT, WIDTH)
         data = simplejpeg.encode_jpeg(image, quality=COPY_QUALITY if is_copy else QUALITY, colorsubsampling="420")
         if number % EVERY == 2:
             data = data[: len(data) // 2]
@@ -99,46 +93,34 @@ def plain_loop(paths: list[Path]) -> Found:
     return Found(broken, copies)
 
 
-def peak_mib(look: Callable[[list[Path]], Found], paths: list[Path]) -> float:
+def found_and_mib(look: Callable[[list[Path]], Found], paths: list[Path]) -> tuple[Found, float]:
+    """What a candidate finds, and the most memory that it takes."""
     tracemalloc.start()
-    look(paths)
+    found = look(paths)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return peak / 2**20
+    return found, peak / 2**20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common_options(__doc__, repeats=3)
     parser.add_argument("--images", type=Path, help="folder of JPEG files, searched with its sub-folders")
     parser.add_argument("--count", type=int, default=5000, help="pictures to draw where no folder is given")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds over the files of each candidate")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.images or Path(temporary)
-        if options.images is None:
-            draw_jpegs(folder, options.count)
-        paths = sorted(path for path in folder.rglob("*") if is_image(path.name))
+    candidates = {"ours": ours, "plain loop, Pillow": plain_loop}
+    with picture_files(options.images, partial(draw_jpegs, count=options.count)) as paths:
         if not paths:
-            parser.error(f"{folder} holds no picture")
-        spent: dict[str, list[float]] = {"ours": [], "plain loop, Pillow": []}
-        candidates = dict(zip(spent, (ours, plain_loop), strict=True))
-        found = {}
-        for _ in range(options.repeats):
-            for name, look in candidates.items():
-                start = time.process_time()
-                found[name] = look(paths)
-                spent[name].append(time.process_time() - start)
-        speeds = {name: len(paths) / median(times) for name, times in spent.items()}
-        peaks = {name: peak_mib(look, paths) for name, look in candidates.items()}
+            parser.error(f"{options.images} holds no picture")
+        times = medians_ms([partial(look, paths) for look in candidates.values()], options.repeats, time.process_time)
+        seen = {name: found_and_mib(look, paths) for name, look in candidates.items()}
+    speeds = {name: 1000 * len(paths) / spent for name, spent in zip(candidates, times, strict=True)}
     print(f"{len(paths)} files, median of {options.repeats}")
-    for name, speed in speeds.items():
-        ratio = speed / speeds["plain loop, Pillow"]
-        print(f"{name:20} {speed:7.0f} images/s  ratio {ratio:5.2f}  peak {peaks[name]:5.1f} MiB  found {found[name]}")
-    if options.json is not None:
-        figures = {"files": len(paths), "images_per_second": speeds, "peak_mib": peaks}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    for name, (found, peak) in seen.items():
+        ratio = speeds[name] / speeds["plain loop, Pillow"]
+        print(f"{name:20} {speeds[name]:7.0f} images/s  ratio {ratio:5.2f}  peak {peak:5.1f} MiB  found {found}")
+    peaks = {name: peak for name, (_, peak) in seen.items()}
+    write_json(options.json, {"files": len(paths), "images_per_second": speeds, "peak_mib": peaks})
 
 
 if __name__ == "__main__":

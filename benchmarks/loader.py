@@ -12,12 +12,10 @@ time. Without --images it draws pictures of 500 x 375 pixels.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -34,9 +32,10 @@ from torchvision import transforms as v1
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
+from benchmarks.pictures import clouds, picture_files
+from benchmarks.timing import common_options, medians_ms, write_json
 from tasks.data.classification import ClassificationDataset
 from tasks.data.crops import RandomCrop
-from tasks.data.image_folder import is_image
 from tasks.data.labels import LabelMap
 from tasks.data.sampling import TransformedData
 
@@ -50,15 +49,9 @@ MAX_MEGAPIXELS = 90
 
 
 def draw_jpegs(folder: Path) -> None:
-    """Clouds of all sizes, which take about as many bytes as photographs do."""
     rng = np.random.default_rng(0)
     for number in range(DRAWN):
-        picture = np.full((HEIGHT, WIDTH, 3), 128, dtype=np.float32)
-        for cells in (3, 10, 40, 160):
-            clouds = rng.normal(0, 24, (cells, cells, 3)).astype(np.float32)
-            picture += cv2.resize(clouds, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        image = np.clip(picture, 0, 255).astype(np.uint8)
-        data = simplejpeg.encode_jpeg(image, quality=QUALITY, colorsubsampling="420")
+        data = simplejpeg.encode_jpeg(clouds(rng, HEIGHT, WIDTH), quality=QUALITY, colorsubsampling="420")
         (folder / f"{number:03d}.jpg").write_bytes(data)
 
 
@@ -97,36 +90,28 @@ def candidates(paths: list[Path], size: int) -> dict[str, Callable[[int], Any]]:
 
 
 def images_per_second(read: dict[str, Callable[[int], Any]], count: int, repeats: int) -> dict[str, float]:
-    """Of CPU time, median; the first round is not counted."""
-    spent: dict[str, list[float]] = {name: [] for name in read}
-    for _ in range(repeats + 1):
-        for name, candidate in read.items():
-            start = time.process_time()
-            for position in range(count):
-                candidate(position)
-            spent[name].append(time.process_time() - start)
-    return {name: count / median(times[1:]) for name, times in spent.items()}
+    """Of CPU time, median."""
+
+    def over_all(candidate: Callable[[int], Any]) -> None:
+        for position in range(count):
+            candidate(position)
+
+    times = medians_ms([partial(over_all, candidate) for candidate in read.values()], repeats, time.process_time)
+    return {name: 1000 * count / spent for name, spent in zip(read, times, strict=True)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common_options(__doc__, repeats=7)
     parser.add_argument("--images", type=Path, help="folder of JPEG files, searched with its sub-folders")
     parser.add_argument("--size", type=int, default=224, help="side of the square in pixels")
-    parser.add_argument("--repeats", type=int, default=7, help="counted rounds over the files of each candidate")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.images or Path(temporary)
-        if options.images is None:
-            draw_jpegs(folder)
-        paths = sorted(
-            path for path in folder.rglob("*") if is_image(path.name) and path.read_bytes()[:2] == b"\xff\xd8"
-        )
+    with picture_files(options.images, draw_jpegs) as pictures:
+        paths = [path for path in pictures if path.read_bytes()[:2] == b"\xff\xd8"]
         if not paths:
-            parser.error(f"{folder} holds no JPEG file")
+            parser.error(f"{options.images} holds no JPEG file")
         pixels = median(int(np.prod(simplejpeg.decode_jpeg_header(path.read_bytes())[:2])) for path in paths)
         figures = images_per_second(candidates(paths, options.size), len(paths), options.repeats)
     peers = list(figures)[2:]
@@ -135,9 +120,7 @@ def main() -> None:
     for name, speed in figures.items():
         ratios = "  ".join(f"{speed / figures[peer]:{len(peer) + 9}.2f}" for peer in peers)
         print(f"{name:24}  {speed:8.0f}  {ratios}")
-    if options.json is not None:
-        contents = {"files": len(paths), "median_pixels": pixels, "images_per_second": figures}
-        options.json.write_text(json.dumps(contents, indent=2) + "\n")
+    write_json(options.json, {"files": len(paths), "median_pixels": pixels, "images_per_second": figures})
 
 
 if __name__ == "__main__":

@@ -13,30 +13,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 
-def medians_ms(candidates: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Median time of each candidate; they take turns, after one round that is not counted."""
+def medians_ms(
+    candidates: list[Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Median time of each candidate; they take turns, after one round that is not counted.
+
+    Args:
+        clock: seconds; `time.process_time` is of the CPU, which other processes disturb less.
+    """
     times: list[list[float]] = [[] for _ in candidates]
     for _ in range(repeats + 1):
         for candidate, spent in zip(candidates, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             candidate()
-            spent.append(time.perf_counter() - start)
+            spent.append(clock() - start)
     return [1000 * median(spent[1:]) for spent in times]
+
+
+def common_options(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
+    """A parser with `repeats` and `json`, for a benchmark that adds its own.
+
+    Args:
+        description: docstring of the benchmark; its first line is shown.
+        repeats: unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=repeats, help="counted repetitions of each candidate")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser
 
 
 def options(description: str | None, *, repeats: int, parts: Collection[str]) -> argparse.Namespace:
     """`repeats`, `threads`, `only` and `json` from the command line.
 
     Args:
-        description: docstring of the benchmark; its first line is shown.
-        repeats: unless told otherwise.
+        description, repeats: see `common_options`.
         parts: of the benchmark; all are run unless told otherwise.
     """
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=repeats, help="counted repetitions of each candidate")
+    parser = common_options(description, repeats=repeats)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to run")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()
 
 

@@ -11,7 +11,6 @@ are normalised beforehand, it has no moving average, and no trainer around it.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import sys
@@ -31,7 +30,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.models import mobilenet_v2
 
-from benchmarks.timing import write_json
+from benchmarks.timing import common_options, write_json
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -170,12 +169,10 @@ def measured(images: int, size: int, threads: int, repeats: int) -> dict[str, fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common_options(__doc__, repeats=9)
     parser.add_argument("--images", type=int, default=16, help="in a batch")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
-    parser.add_argument("--repeats", type=int, default=9, help="counted steps of each")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     told = parser.parse_args()
     figures = measured(told.images, told.size, told.threads, told.repeats)
     print(f"torch {torch.__version__}, {told.threads} thread(s), {told.images} images of {told.size} x {told.size}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw
-
 from backbone.errors import InputError
 from tasks.report.contact_sheet import (
     CAPTION_PX,
@@ -15,11 +13,11 @@ from tasks.report.contact_sheet import (
     HEADER_PX,
     INK,
     MARGIN_PX,
-    MAT,
-    PAPER,
     SOFT_INK,
     TITLE_PX,
     fitted,
+    mount,
+    titled_sheet,
     write_line,
 )
 from tasks.report.png import save_png
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image, ImageDraw
 
     from tasks.report.draw import Colour
 
@@ -86,10 +85,8 @@ def class_sheet(answers: Sequence[Answer], path: str | Path, *, title: str = "",
     sections = [(heading, rows) for heading, rows in sections if rows]
     top = MARGIN_PX + round(1.5 * TITLE_PX) + (2 * HEADER_PX if note else 0) + HEADER_PX
     rows_px = sum(_height(row) + LINES_PX + GAP_PX for _, rows in sections for row in rows)
-    sheet = Image.new("RGB", (width, top + rows_px + HEADING_PX * len(sections) + MARGIN_PX - GAP_PX), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    write_line(pen, (MARGIN_PX, MARGIN_PX), title or "Answers", TITLE_PX, INK)
-    write_line(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), note, HEADER_PX, SOFT_INK)
+    height = top + rows_px + HEADING_PX * len(sections) + MARGIN_PX - GAP_PX
+    sheet, pen = titled_sheet((width, height), title or "Answers", note)
     y = top
     for heading, rows in sections:
         write_line(pen, (MARGIN_PX, y + HEADER_PX), heading, HEADER_PX, INK)
@@ -120,8 +117,7 @@ def _draw(
     place: tuple[int, int, int],
 ) -> None:
     x, y, height = place
-    pen.rectangle((x, y, x + CELL_PX - 1, y + height - 1), fill=MAT)
-    sheet.paste(Image.fromarray(picture), (x + (CELL_PX - picture.shape[1]) // 2, y + (height - picture.shape[0]) // 2))
+    mount(sheet, picture, place)
     colour = RIGHT if answer.is_right else WRONG
     pen.rectangle((x, y + height, x + CELL_PX - 1, y + height + 3), fill=colour)
     said = "no answer" if answer.probability is None else f"{answer.predicted}  {answer.probability:.2f}"

@@ -84,11 +84,8 @@ def contact_sheet(
     top = legend_top + 2 * HEADER_PX + (entries[-1][1] + 2 * HEADER_PX if entries else 0)
     below = 2 * CAPTION_PX + GAP_PX
     height = top + sum(heights) + len(rows) * below - GAP_PX + MARGIN_PX
-    sheet = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(sheet)
     count = f"{len(pairs)} image{'s' if len(pairs) > 1 else ''}" + (f", {note}" if note else "")
-    write_line(pen, (MARGIN_PX, MARGIN_PX), title or "Ground truth and prediction", TITLE_PX, INK)
-    write_line(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), count, HEADER_PX, SOFT_INK)
+    sheet, pen = titled_sheet((width, height), title or "Ground truth and prediction", count)
     for x, y, name, colour in entries:
         left, upper = MARGIN_PX + x, legend_top + y
         pen.rectangle((left, upper, left + HEADER_PX - 1, upper + HEADER_PX - 1), fill=colour, outline=SOFT_INK)
@@ -103,6 +100,26 @@ def contact_sheet(
             _draw_pair(sheet, pen, pair, (MARGIN_PX + column * (pair_width + GAP_PX), y, row_height))
         y += row_height + below
     return save_png(sheet, path, "contact sheet")
+
+
+def titled_sheet(size: tuple[int, int], title: str, note: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An empty sheet of a width and height in pixels but for its title and the note below, and a pen for it."""
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    write_line(pen, (MARGIN_PX, MARGIN_PX), title, TITLE_PX, INK)
+    write_line(pen, (MARGIN_PX, MARGIN_PX + round(1.5 * TITLE_PX)), note, HEADER_PX, SOFT_INK)
+    return sheet, pen
+
+
+def mount(sheet: Image.Image, picture: NDArray[np.uint8], place: tuple[int, int, int]) -> None:
+    """Put a fitted picture in the middle of its cell.
+
+    Args:
+        place: left, top and height of the cell.
+    """
+    x, y, height = place
+    sheet.paste(MAT, (x, y, x + CELL_PX, y + height))
+    sheet.paste(Image.fromarray(picture), (x + (CELL_PX - picture.shape[1]) // 2, y + (height - picture.shape[0]) // 2))
 
 
 def fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -120,9 +137,7 @@ def _draw_pair(sheet: Image.Image, pen: ImageDraw.ImageDraw, pair: Pair, place: 
     sides = ((pair.truth, pair.truth_caption), (pair.prediction, pair.prediction_caption))
     for column, (drawn, caption) in enumerate(sides):
         left = x + column * (CELL_PX + INNER_PX)
-        pen.rectangle((left, y, left + CELL_PX - 1, y + height - 1), fill=MAT)
-        picture = Image.fromarray(fitted(drawn))
-        sheet.paste(picture, (left + (CELL_PX - picture.width) // 2, y + (height - picture.height) // 2))
+        mount(sheet, fitted(drawn), (left, y, height))
         write_line(pen, (left, line), caption, CAPTION_PX, SOFT_INK, CELL_PX)
 
 

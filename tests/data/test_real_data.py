@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,13 +12,12 @@ from tasks.data.coco import CocoDetection
 from tasks.data.config import BadBoxes, CocoConfig, VocConfig
 from tasks.data.transform_config import SSDTransformConfig
 from tasks.data.transforms import TrainTransform
+from tests.real_data import NEEDED, ROOT
 
-ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
+if TYPE_CHECKING:
+    from pathlib import Path
 
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder"),
-]
+pytestmark = NEEDED
 
 
 def test_every_coco_val_image() -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
-import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -14,13 +10,9 @@ from torchvision.transforms import v2
 from tasks.data.config import FolderConfig, ImageNetConfig
 from tasks.data.crops import CentreCrop, RandomCrop
 from tasks.data.sampling import TransformedData
+from tests.real_data import NEEDED, ROOT
 
-ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
-
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder"),
-]
+pytestmark = NEEDED
 
 
 def test_every_image_of_hymenoptera() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,13 +10,9 @@ from tasks.data.coco_segmentation import VOC_NAMES
 from tasks.data.config import CocoConfig, VocConfig
 from tasks.data.scaling_crops import ScalingCrops
 from tasks.data.voc_segmentation import VOC_CLASSES
+from tests.real_data import NEEDED, ROOT
 
-ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
-
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder"),
-]
+pytestmark = NEEDED
 
 
 def test_every_mask_of_voc() -> None:

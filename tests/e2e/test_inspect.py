@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from html.parser import HTMLParser
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +15,10 @@ from tasks.inspect.reading import Reading
 from tests.data.builders import jpeg, picture
 from tests.e2e.command import TINY, tiny_run, trident
 from tests.inspect.test_duplicates import noise
+from tests.real_data import ROOT, THERE
 
-REAL = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Page(HTMLParser):
@@ -141,7 +142,7 @@ def test_a_page_of_200_images_is_small_enough(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder")
+@THERE
 @pytest.mark.parametrize(
     ("task", "data", "folder", "code", "kinds"),
     [
@@ -155,7 +156,7 @@ def test_a_page_of_200_images_is_small_enough(tmp_path: Path, monkeypatch: pytes
 def test_real_data(
     task: str, data: str, folder: str, code: int, kinds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("mode=inspect", f"task={task}", f"data={data}", f"data.root={REAL / folder}", f"run_dir={tmp_path / 'r'}")
+    words = ("mode=inspect", f"task={task}", f"data={data}", f"data.root={ROOT / folder}", f"run_dir={tmp_path / 'r'}")
     assert trident(monkeypatch, *words) == code
     found = json.loads((tmp_path / "r" / "inspect.json").read_text())
     errors = [finding for finding in found["findings"] if finding["severity"] == "error"]

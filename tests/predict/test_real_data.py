@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
-
-import pytest
 
 from heads.structures import Classification
 from tasks.predict import load, read_image
+from tests.real_data import NEEDED, ROOT
 
-ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
-
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder"),
-]
+pytestmark = NEEDED
 
 
 def test_85_of_100_photographs_are_recognised() -> None:

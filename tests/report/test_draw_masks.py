@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ from backbone.errors import InputError
 from tasks.report.contact_sheet import contact_sheet
 from tasks.report.draw_masks import VOC_PALETTE, draw_mask, legend, voc_colour, write_palette_png
 from tasks.report.pairs import mask_pair
+from tests.real_data import ROOT, THERE
 
-ROOT = Path(os.environ.get("TRIDENT_REAL_DATA", ""))
 NAMES = ("background", "aeroplane", "bicycle", "bird")
 
 
@@ -58,7 +56,7 @@ def test_a_palette_png_holds_the_labels(shape: tuple[int, int], tmp_path) -> Non
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif("TRIDENT_REAL_DATA" not in os.environ, reason="TRIDENT_REAL_DATA names no folder")
+@THERE
 def test_vocs_own_masks_have_this_palette(tmp_path) -> None:
     for path in sorted((ROOT / "VOCdevkit/VOC2012/SegmentationClass").glob("*.png"))[::25]:
         with Image.open(path) as theirs, Image.open(path) as again:

@@ -34,8 +34,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
     if isinstance(cause, ConfigKeyError | AttributeError) and isinstance(getattr(cause, "full_key", None), str):
         return _no_key(cause, overrides)
     if isinstance(cause, AttributeError) and "object has no attribute" in str(cause):
-        name = str(cause).rpartition("attribute ")[2].strip("'")
-        return f"{_given(name, overrides)}: there is no such key; nothing can be added to a typed configuration"
+        added = _given(str(cause).rpartition("attribute ")[2].strip("'"), overrides)
+        if added.startswith("+"):
+            return f"{added}: there is no such key; nothing can be added to a typed configuration"
     if isinstance(error, InstantiationException):
         return " ".join(str(error).splitlines())
     if isinstance(error, ConfigCompositionException) and str(error).startswith(TWICE):

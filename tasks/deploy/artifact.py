@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from backbone.errors import InputError
 from tasks.deploy.config import Format
 from tasks.deploy.endings import Ending, Seen, reading
+from tasks.deploy.lacking import lacking
 from tasks.deploy.toolchains import tools
 
 if TYPE_CHECKING:
@@ -142,10 +143,15 @@ def open_artifact(path: str, header: ArtifactHeader, threads: int | None = None)
         runtime = module.Runtime(path, names, threads)
         given = runtime(np.full((1, header.size, header.size, 3), 128, np.uint8))
     except Exception as error:  # every runtime has its own kinds
+        if (operator := lacking(error)) is not None:
+            raise InputError(
+                f"{what}: {header.runtime}, as it is installed here, lacks the operator {operator}; export the model"
+                " again with this version, or install the one that it was exported with"
+            ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{what}: {header.runtime} cannot run it ({reason}); its header does not fit the file, or this version of"
-            " the runtime lacks an operator: export it again with the versions that are installed here"
+            f"{what}: {header.runtime} cannot run it ({reason}); its header does not fit the file, or the file is of"
+            " another version: export it again with the versions that are installed here"
         ) from error
     _check(what, header, endings, given)
     return FixedSize(runtime, endings, size=header.size, padding=header.padding, what=what)

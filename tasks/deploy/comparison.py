@@ -124,23 +124,24 @@ def differences(
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """For people."""
+    """For people: a column for each model."""
     shown = Table(box=None, pad_edge=False)
     shown.add_column("")
-    figures = list(rows[0].figures)
-    for name in (*figures, *rows[-1].differences, "MB", "ms, 1 thread", "ms, all", "peak MiB"):
-        shown.add_column(f"differs: {name}" if name in rows[-1].differences else name, justify="right")
     for row in rows:
-        shown.add_row(
-            row.what,
-            *("–" if row.figures[name] is None else f"{row.figures[name]:.4f}" for name in figures),
-            *(f"{row.differences[name]:.2g}" if row.differences else "–" for name in rows[-1].differences),
-            "–" if row.bytes is None else f"{row.bytes / 1e6:.2f}",
-            f"{row.one_thread.milliseconds:.1f}",
-            f"{row.all_threads.milliseconds:.1f}",
-            f"{row.one_thread.mebibytes:.0f}",
-        )
+        shown.add_column(row.what, justify="right")
+    for name in rows[0].figures:
+        shown.add_row(name, *(_written(row.figures[name], ".4f") for row in rows))
+    for name in rows[-1].differences:
+        shown.add_row(f"differs: {name}", *(_written(row.differences.get(name), ".2g") for row in rows))
+    shown.add_row("MB", *(_written(None if row.bytes is None else row.bytes / 1e6, ".2f") for row in rows))
+    shown.add_row("ms, one thread", *(f"{row.one_thread.milliseconds:.1f}" for row in rows))
+    shown.add_row("ms, all threads", *(f"{row.all_threads.milliseconds:.1f}" for row in rows))
+    shown.add_row("peak MiB", *(f"{row.one_thread.mebibytes:.0f}" for row in rows))
     return shown
+
+
+def _written(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
 
 
 def _views(config: RunConfig, splits: DataSplits | JointSplits, size: int, padding: Sequence[int]) -> list[Pixels]:

@@ -65,11 +65,12 @@ class SplitASPP(nn.Module):
         channels = project.weight.shape[0]
         of_whole, of_cells = project.weight[:, :channels], project.weight[:, channels:]
         self.of_whole = nn.Conv2d(channels, channels, 1)
-        self.of_cells = nn.Conv2d(of_cells.shape[1], channels, 1, bias=False)
+        self.of_cells = nn.Conv2d(of_cells.shape[1], channels, 1)
         with torch.no_grad():
             self.of_whole.weight.copy_(of_whole)
             self.of_whole.get_parameter("bias").copy_(project.bias)
             self.of_cells.weight.copy_(of_cells)
+            self.of_cells.get_parameter("bias").zero_()  # for what rounding to 8 bits shifts
 
     def forward(self, x: Tensor) -> Tensor:
         """As `ASPP`."""

@@ -12,9 +12,11 @@ from tasks.deploy.comparison import compare
 from tasks.deploy.config import ExportConfig, Precision
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.header import read_artifact
+from tasks.deploy.lacking import operators_named
 from tasks.deploy.loading import fix_size, load
+from tasks.deploy.rounding import round_weights
 from tasks.deploy.toolchains import TOOLCHAINS, tools
-from tasks.deploy.writing import write_whole
+from tasks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,13 +53,14 @@ def export(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> 
     made: list[tuple[Path, ArtifactHeader]] = []
     for precision in dict.fromkeys((Precision.fp32, wanted.precision)):
         header.precision = precision.value
-        if precision is Precision.int8 and calibration is not None:
-            header.calibration = calibration.told
-            content = module.quantize(
-                ExportGraph(model, header.size, integers=True, mask=wanted.mask), calibration.views
-            )
-        else:
-            content = module.convert(graph, precision)
+        with operators_named(f"export={wanted.format.value}", wanted.format.value):
+            if precision is Precision.int8 and calibration is not None:
+                header.calibration = calibration.told
+                integers = ExportGraph(model, header.size, integers=True, mask=wanted.mask)
+                round_weights(integers, calibration.views)
+                content = module.quantize(integers, calibration.views)
+            else:
+                content = module.convert(graph, precision)
         path = folder / f"model_{precision.value}{TOOLCHAINS[wanted.format].suffix}"
         write_whole(path, module.with_header(content, header))
         log.info("%s: %.2f MB", path, path.stat().st_size / 1e6)

@@ -5,20 +5,17 @@ The way to 8 bits is by the float file: the converter's own quantisation of expo
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
+import os
 import tempfile
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.deploy.config import Precision
 from tasks.deploy.header import appended as with_header
+from tasks.deploy.quiet import overheard, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -43,9 +40,9 @@ NOT_LAYERS = (
 
 def convert(graph: ExportGraph, precision: Precision) -> bytes:
     """See `Tools.convert`."""
-    import litert_torch
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        import litert_torch
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "model.tflite"
         litert_torch.convert(graph, (graph.example(),)).export(str(path))
         content = path.read_bytes()
@@ -69,8 +66,9 @@ class Runtime:
     def __init__(self, path: str, names: Sequence[str], threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        with _silent():
+        with overheard():
             interpreter = Interpreter(model_path=path, num_threads=threads or _cores())
+            interpreter.allocate_tensors()  # tells of its delegate
             self.run = interpreter.get_signature_runner(SIGNATURE)
         self.outputs = [f"output_{place}" for place in range(len(names))]
 
@@ -84,7 +82,7 @@ def _quantized(content: bytes, recipe: Any, images: Sequence[Pixels] | None) -> 
     from ai_edge_quantizer import calibrator, quantizer
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-    with _quiet():
+    with quiet():
         ranges = None
         if images is not None:
             watch = calibrator.Calibrator(content, num_threads=1, qsv_update_func=min_max_update)
@@ -95,7 +93,6 @@ def _quantized(content: bytes, recipe: Any, images: Sequence[Pixels] | None) -> 
 
 
 def _in_8_bits() -> Any:
-    from ai_edge_quantizer import recipe_manager
     from ai_edge_quantizer.qtyping import (
         ComputePrecision,
         OpQuantizationConfig,
@@ -105,10 +102,7 @@ def _in_8_bits() -> Any:
     )
     from ai_edge_quantizer.recipe import AlgorithmName
 
-    manager = recipe_manager.RecipeManager()
-    manager.add_quantization_config(
-        ".*",
-        TFLOperationName.ALL_SUPPORTED,
+    recipe = _everywhere(
         OpQuantizationConfig(
             activation_tensor_config=TensorQuantizationConfig(num_bits=8, symmetric=False),
             weight_tensor_config=TensorQuantizationConfig(
@@ -116,71 +110,41 @@ def _in_8_bits() -> Any:
             ),
             compute_precision=ComputePrecision.INTEGER,
         ),
+        AlgorithmName.MIN_MAX_UNIFORM_QUANT,
     )
     for name in NOT_LAYERS:
-        manager.add_quantization_config(TAIL, TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
-    return manager
+        recipe.add_quantization_config(TAIL, TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return recipe
 
 
 def _weights_in_halves() -> Any:
-    from ai_edge_quantizer import recipe_manager
     from ai_edge_quantizer.qtyping import (
         ComputePrecision,
         OpQuantizationConfig,
         TensorDataType,
         TensorQuantizationConfig,
-        TFLOperationName,
     )
     from ai_edge_quantizer.recipe import AlgorithmName
 
-    manager = recipe_manager.RecipeManager()
-    manager.add_quantization_config(
-        ".*",
-        TFLOperationName.ALL_SUPPORTED,
+    return _everywhere(
         OpQuantizationConfig(
             weight_tensor_config=TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT),
             compute_precision=ComputePrecision.FLOAT,
             explicit_dequantize=True,
         ),
-        algorithm_key=AlgorithmName.FLOAT_CASTING,
+        AlgorithmName.FLOAT_CASTING,
     )
+
+
+def _everywhere(how: Any, algorithm: Any) -> Any:
+    """A recipe that treats all operators alike."""
+    from ai_edge_quantizer import recipe_manager
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    manager = recipe_manager.RecipeManager()
+    manager.add_quantization_config(".*", TFLOperationName.ALL_SUPPORTED, how, algorithm_key=algorithm)
     return manager
 
 
 def _cores() -> int:
-    from os import cpu_count
-
-    return cpu_count() or 1
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what the library writes past Python."""
-    import os
-
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tools' progress and advice."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            _silent(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    return os.cpu_count() or 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.deploy.config import Precision
 from tasks.deploy.header import ENTRY, MIDDLE
+from tasks.deploy.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +38,7 @@ def convert(graph: ExportGraph, precision: Precision) -> bytes:
 
     if precision is Precision.fp16:
         graph = graph.halved()
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph,
             (graph.example(),),
@@ -51,8 +49,7 @@ def convert(graph: ExportGraph, precision: Precision) -> bytes:
             verbose=False,
         )
     assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
-    return content
+    return _bare(program.model_proto)
 
 
 def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
@@ -67,7 +64,7 @@ def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
     content = convert(graph, Precision.fp32)
     model = onnx.load_from_string(content)
     levels = _levels(model)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(content)
         q.quantize_static(
@@ -85,8 +82,8 @@ def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
         made = onnx.load(target)
     if levels:
         _take_levels(made)
-    result: bytes = made.SerializeToString()
-    return result
+    _leave_out_zeros(made)
+    return _bare(made)
 
 
 def with_header(content: bytes, header: ArtifactHeader) -> bytes:
@@ -190,30 +187,43 @@ def _take_levels(model: Any) -> None:
     cast, centre, turn, quantize = _entry(model, 1 + len(CENTRED))
     assert quantize.op_type == "QuantizeLinear"
     turn.input[0] = INPUT
-    for stated in [value for value in model.graph.value_info if value.name == turn.output[0]]:
-        model.graph.value_info.remove(stated)
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == quantize.output[0]:
                 node.input[place] = turn.output[0]
     for node in (cast, centre, quantize):
         model.graph.node.remove(node)
-    used = {name for node in model.graph.node for name in node.input}
+
+
+def _leave_out_zeros(model: Any) -> None:
+    """Of the zero points those of biases, a zero for each channel: that is what none stands for."""
+    from onnx import TensorProto
+
+    wide = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT32}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 3 and node.input[2] in wide:
+            del node.input[2]
+
+
+def _bare(model: Any) -> bytes:
+    """The file without what no runtime reads: constants that nothing takes, shapes between operators, and where each
+    operator comes from, which tells the folders and lines of the machine that wrote it.
+    """
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+    for part in ("metadata_props", "value_info"):
+        model.graph.ClearField(part)
+    used = set(_taken(model.graph)) | {output.name for output in model.graph.output}
     for unused in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
         model.graph.initializer.remove(unused)
+    content: bytes = model.SerializeToString()
+    return content
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tools' advice, which is about how they are called."""
-    loggers = [logging.getLogger(name) for name in ("root", "torch.onnx", "onnxscript", "onnx_ir")]
-    before = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in before:
-            logger.setLevel(level)
+def _taken(graph: Any) -> Iterator[str]:
+    """Names of what a graph's operators take, those within operators too."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _taken(inner)

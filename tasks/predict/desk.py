@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import simplejpeg
@@ -15,6 +14,7 @@ from tasks.predict.journal import Entry
 from tasks.predict.predictor import best_classes
 from tasks.predict.results import CLASSES, DETECTIONS, MASK, suffixes
 from tasks.report.draw_masks import write_palette_png
+from tasks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,12 +115,6 @@ def write_jpeg(image: Pixels, path: Path) -> None:
             f"{path}: {image.shape[1]} x {image.shape[0]} pixels cannot be written as JPEG ({error}); say"
             " predict.pictures=false"
         ) from None
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    write_whole(path, data)

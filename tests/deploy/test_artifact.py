@@ -20,7 +20,7 @@ from tasks.deploy.comparison import differences
 from tasks.deploy.config import ExportConfig, Format, Precision
 from tasks.deploy.endings import Cells, Seen, canvas, ending_of, reading
 from tasks.deploy.graph import ExportGraph
-from tasks.deploy.writing import write_whole
+from tasks.whole_file import write_whole
 from tests.data.builders import jpeg, picture
 from tests.deploy.test_header import header
 from tests.predict.models import predictor

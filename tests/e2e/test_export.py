@@ -114,6 +114,9 @@ def test_8_bits_are_in_the_file(exported: dict[str, Path], task: str) -> None:
     for node in layers:
         assert len(sizes[scales[node.input[1]]]) == 1  # one for each channel
     assert made.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    for precision in ("fp32", "int8"):
+        whole = (exported[task] / f"model_{precision}.onnx").read_bytes()
+        assert b".py" not in whole  # where the machine that wrote it keeps the sources is nobody's concern
 
 
 @needs_onnx
@@ -192,6 +195,24 @@ def test_other_runtimes(
     assert rows[1]["figures"][name] == pytest.approx(rows[0]["figures"][name], abs=1e-3)
     assert max(rows[1]["differences"].values()) < 1e-3
     assert rows[2]["bytes"] < rows[1]["bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_joint_model_is_one_file(
+    monkeypatch: pytest.MonkeyPatch, checkpoints: dict[str, Path], tmp_path: Path, tool: str
+) -> None:
+    out, evaluated = tmp_path / "run", tmp_path / "evaluated"
+    words = (f"export={tool}", "export.precision=int8", "export.calibration_images=5", "export.passes=1")
+    assert trident(monkeypatch, "mode=export", f"checkpoint={checkpoints['multitask']}", f"run_dir={out}", *words) == 0
+    rows = json.loads((out / "export.json").read_text())
+    assert set(rows[0]["figures"]) == {"scene/top1", "objects/map", "regions/miou"}
+    assert rows[1]["figures"] == pytest.approx(rows[0]["figures"], abs=1e-3)
+    (artifact,) = out.glob("model_int8.*")
+    assert trident(monkeypatch, "mode=evaluate", f"artifact={artifact}", f"run_dir={evaluated}") == 0
+    found = json.loads((evaluated / "metrics.json").read_text())["val"]
+    assert {name: found[name] for name in rows[2]["figures"]} == pytest.approx(rows[2]["figures"], abs=1e-6)
 
 
 @pytest.mark.parametrize(

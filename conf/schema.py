@@ -28,10 +28,13 @@ from tasks.data.transform_config import (
     SSDTransformConfig,
 )
 from tasks.deploy.config import ExportConfig, Format
+from tasks.distributed.config import Strategy
 from tasks.multitask.config import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
 
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
+    "backbone/mobilenet_v2_dense": MobileNetV2Config(output_stride=16),
+    "backbone/mobilenet_v2_joint": MobileNetV2Config(output_stride=16, last_stride=32),
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,
     "head/ssdlite": SSDLiteConfig,
@@ -53,6 +56,8 @@ NODES = {
     "data/mixed": MixedConfig,
     "optim/sgd": OptimConfig,
     "trainer/default": TrainerConfig,
+    "trainer/ddp": TrainerConfig(accelerator="gpu", strategy=Strategy.ddp),
+    "trainer/ddp_cpu": TrainerConfig(accelerator="cpu", devices=2, strategy=Strategy.ddp),
     "logger/files": LoggerConfig,
     **{f"export/{name}": ExportConfig(format=of) for name, of in Format.__members__.items()},
 }

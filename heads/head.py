@@ -17,6 +17,21 @@ Taught = TypeVar("Taught")
 Answer = TypeVar("Answer")
 
 
+class Losses(dict[str, Tensor]):
+    """Named losses, each a scalar: sums over a batch divided by an amount, or by one where there is nothing.
+
+    Where several processes share a batch, their losses are weighted by these amounts, so that together they are those
+    of one process with all images.
+
+    Args:
+        over: the amount: matched boxes, or pixels that are not void.
+    """
+
+    def __init__(self, losses: Mapping[str, Tensor], *, over: Tensor | int) -> None:
+        super().__init__(losses)
+        self.over = over
+
+
 class Head(nn.Module, Generic[Outputs, Taught, Answer]):
     """From named features to an answer, in three steps that never depend on each other's mode.
 
@@ -32,7 +47,7 @@ class Head(nn.Module, Generic[Outputs, Taught, Answer]):
 
     @abstractmethod
     def loss(self, outputs: Outputs, targets: Taught) -> dict[str, Tensor]:
-        """Named losses, each a scalar; the task sums them."""
+        """Named losses, each a scalar; the task sums them. Means over the images, or `Losses` over something else."""
 
     @abstractmethod
     def predict(self, outputs: Outputs, sizes: Tensor) -> list[Answer]:

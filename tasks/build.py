@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from backbone.errors import InputError
 from tasks.classification import ClassificationEvaluator
 from tasks.config import LoggerConfig, Mode, RunConfig, Task
+from tasks.csv_log import CsvLog
 from tasks.data.datamodule import DataModule
 from tasks.data.joint import Need, build_joint
 from tasks.data.labels import LabelMap
 from tasks.detection import DetectionEvaluator
+from tasks.distributed.lightning_plugs import devices_and_strategy, without_signals
 from tasks.model import VisionModel
 from tasks.multitask.checks import part_of
 from tasks.multitask.config import Kind
@@ -105,14 +107,14 @@ def build_trainer(config: RunConfig, folder: Path, *, callbacks: Sequence[Any] =
     """Lightning's trainer on the device of the configuration.
 
     Raises:
-        InputError: there is no such accelerator on this machine.
+        InputError: there is no such accelerator on this machine, or it has no such precision.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             accelerator=config.trainer.accelerator,
-            devices=1,
+            **devices_and_strategy(config),
             precision=config.trainer.precision,  # type: ignore[arg-type]
             deterministic=config.trainer.deterministic,
             enable_progress_bar=config.trainer.progress_bar and sys.stderr.isatty(),
@@ -127,15 +129,24 @@ def build_trainer(config: RunConfig, folder: Path, *, callbacks: Sequence[Any] =
             raise
         reason = str(error).splitlines()[0]
         raise InputError(f"trainer.accelerator={config.trainer.accelerator}: {reason}") from error
+    if config.trainer.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        raise InputError("trainer.precision=16-mixed: needs a GPU; on the CPU say bf16-mixed or 32-true")
+    without_signals(trainer)
+    return trainer
 
 
-def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
-    """Files in the run folder, or what a foreign node gives."""
+def build_loggers(config: RunConfig, folder: Path, *, rows: int = 0, step: int | None = None) -> list[Logger]:
+    """Files in the run folder, or what a foreign node gives.
+
+    Args:
+        rows: of the CSV log that stay, when a training goes on.
+        step: from which on TensorBoard forgets what was logged; None: nothing.
+    """
     if not isinstance(config.logger, LoggerConfig):
         return [config.logger]
     loggers: list[Logger] = []
     if config.logger.csv:
-        loggers.append(CSVLogger(folder, name="", version="csv"))
+        loggers.append(CsvLog(folder / "csv", keep=rows))
     if config.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=step))
     return loggers

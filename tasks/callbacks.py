@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
 
-from backbone.errors import InputError
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lightning import LightningModule, Trainer
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 class GentleStop(Callback):
     """Ends training with an evaluation: after the last step, and at the first Ctrl-C or SIGTERM. A second one aborts.
+
+    At a signal `Keeper` saves the training before the next step, and stops after it.
 
     Attributes:
         interrupted: whether a signal ended it.
@@ -30,34 +32,27 @@ class GentleStop(Callback):
         self.interrupted = False
         self._before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._stop)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While this lasts a signal is noted instead of ending the process."""
+        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            self._restore()
 
     def _stop(self, number: int, frame: Any) -> None:
         self.interrupted = True
         log.warning("\nstopping: evaluating and saving what there is; once more to stop at once")
-        for other, handler in self._before.items():
-            signal.signal(other, handler)
+        self._restore()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if self.interrupted or trainer.global_step >= self.steps:
+        if trainer.global_step >= self.steps:
             trainer.should_stop = True
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-class FiniteLoss(Callback):
-    """Stops at a loss that is not a number, before it spoils the weights that are saved."""
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        loss = trainer.callback_metrics.get("train/loss")
-        if loss is not None and not torch.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss.item()} at step {trainer.global_step}; train with a smaller optim.learning_rate"
-            )
 
 
 class EvaluationLines(Callback):
@@ -73,9 +68,11 @@ class EvaluationLines(Callback):
         self.figures = figures
         self._started = self._resumed = monotonic()
         self._training = 0.0
+        self._first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = self._resumed = monotonic()
+        self._first = trainer.global_step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._training += monotonic() - self._resumed
@@ -86,10 +83,11 @@ class EvaluationLines(Callback):
         if trainer.sanity_checking or step == 0:
             return
         shown = [f"{name} {logged[name]:.3f}" for name in ("train/loss", *self.figures) if name in logged]
-        left = (monotonic() - self._started) / step * (self.steps - step)
+        done = max(1, step - self._first)  # by this process
+        left = (monotonic() - self._started) / done * (self.steps - step)
         log.info(
             "step %d/%d  %s  %.2f steps/s, %s left",
-            step, self.steps, "  ".join(shown), step / max(self._training, 1e-9), duration(left),
+            step, self.steps, "  ".join(shown), done / max(self._training, 1e-9), duration(left),
         )  # fmt: skip
 
 

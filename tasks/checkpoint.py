@@ -81,7 +81,10 @@ def read_header(path: str) -> Header:
         raise InputError(f"checkpoint={path}: is cut short; copy it again")
     if metadata.get("format") != FORMAT:
         raise InputError(f"checkpoint={path}: has format {metadata.get('format')}; this version reads {FORMAT}")
-    return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
+    try:
+        return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
+    except (KeyError, ValueError) as error:
+        raise InputError(f"checkpoint={path}: its header is incomplete or damaged ({error}); copy it again") from error
 
 
 def save_model(path: Path, model: nn.Module, header: Header) -> None:
@@ -91,7 +94,11 @@ def save_model(path: Path, model: nn.Module, header: Header) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     texts = {"format": FORMAT} | {name: json.dumps(getattr(header, name)) for name in Header.__slots__}
     part = path.with_suffix(".part")
-    save_file(tensors, part, metadata=texts)
+    try:
+        save_file(tensors, part, metadata=texts)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
 
 

@@ -12,7 +12,7 @@ import torch
 from tasks.data.splits import ClassificationData
 from tasks.evaluation.accuracy import Accuracy
 from tasks.evaluation.table import ClassRow, print_figures
-from tasks.evaluator import Evaluator
+from tasks.evaluator import Evaluator, merged
 from tasks.report.choice import spread
 from tasks.report.class_sheet import Answer, class_sheet
 
@@ -60,6 +60,16 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
             image_ids, sorted_scores[:, :NAMED].tolist(), order[:, :NAMED].tolist(), strict=True
         ):
             self.best[image_id] = best, classes
+
+    def seen(self) -> tuple[Accuracy, dict[int, tuple[list[float], list[int]]]]:
+        """See `Evaluator.seen`."""
+        return self.measure, self.best
+
+    def add(self, seen: tuple[Accuracy, dict[int, tuple[list[float], list[int]]]]) -> None:
+        """See `Evaluator.add`."""
+        measure, best = seen
+        self.measure += measure
+        self.best = merged(self.best, best)
 
     def figures(self) -> dict[str, float | None]:
         """`top1`, `top5`, `calibration_error`, and `top1/<class>` for every class."""

@@ -9,8 +9,12 @@ from typing import Any
 from backbone.config import MIN_WIDTH, MobileNetV2Config
 from backbone.errors import InputError
 from tasks.deploy.config import ExportConfig
+from tasks.distributed.config import Strategy
+from tasks.inspect.config import InspectConfig
 from tasks.multitask.checks import check_heads
 from tasks.multitask.config import Balance, HeadConfig, Kind
+from tasks.pack.config import PackConfig
+from tasks.watchdog.config import OnNonfinite
 
 
 class Task(Enum):
@@ -31,6 +35,7 @@ class Mode(Enum):
     predict = "predict"
     inspect = "inspect"
     export = "export"
+    pack = "pack"
 
 
 class Algorithm(Enum):
@@ -68,7 +73,10 @@ class OptimConfig:
 
     algorithm: Algorithm = Algorithm.sgd
     learning_rate: float = 0.05
-    """Largest, after the warm-up; not scaled with the batch."""
+    """Largest, after the warm-up; not scaled with the batch unless `scale_learning_rate` says so."""
+    scale_learning_rate: int | None = None
+    """Images in a step that `learning_rate` is meant for: it is multiplied by those of a step of all processes over
+    them; null: it is used as it is."""
     momentum: float = 0.9
     decay: float = 0.9
     """RMSProp only: of the mean square."""
@@ -90,6 +98,10 @@ class OptimConfig:
         for name in ("learning_rate", "eps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must be positive")
+        if self.scale_learning_rate is not None and self.scale_learning_rate < 1:
+            raise InputError(
+                f"optim.scale_learning_rate={self.scale_learning_rate}: must be a number of images, or null for none"
+            )
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must be in [0, 1)")
@@ -110,6 +122,18 @@ class TrainerConfig:
     """Optimiser steps; goes before `max_epochs`."""
     accelerator: str = "auto"
     """auto, cpu, gpu, mps: as Lightning calls them."""
+    devices: int | None = None
+    """Processes on each machine, one for each GPU; on the CPU they share its cores. null: as many as torchrun or srun
+    started, else one."""
+    num_nodes: int | None = None
+    """Machines; torchrun or srun starts the command on each of them. null: as many as there are."""
+    strategy: Strategy = Strategy.auto
+    timeout: int = 600
+    """Seconds that a process waits for the others before the run ends."""
+    sync_batchnorm: bool = False
+    """Batch statistics over the images of all processes, as one process with all of them has; slower."""
+    accumulate: int = 1
+    """Batches of each process that make one step of the optimiser."""
     precision: str = "32-true"
     gradient_clip: float | None = None
     """Largest norm of the gradient; null: no limit."""
@@ -122,9 +146,16 @@ class TrainerConfig:
     """Wait for the GPU after each part of a step, so that `time.json` tells forward from backward; slower."""
     progress_bar: bool = True
     """Where the output is a terminal."""
+    checkpoint_every: int | None = None
+    """Optimiser steps between checkpoints to go on from; null: a minute, or longer, so that saving takes under 1 %."""
+    on_nonfinite: OnNonfinite = OnNonfinite.stop
+    """What to do at a loss that is not finite. Its images are kept in the run folder."""
+    nonfinite_limit: int = 10
+    """So many such steps are skipped or gone back from; one more ends the training."""
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "max_steps", "validate_every"):
+        counts = ("max_epochs", "max_steps", "validate_every", "checkpoint_every", "nonfinite_limit")
+        for name in (*counts, "devices", "num_nodes", "timeout", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"trainer.{name}={value}: must be at least 1")
@@ -158,6 +189,8 @@ class EvaluationConfig:
     """Detections below it are not drawn."""
     multi_scale: bool = False
     """Segmentation only: average the probabilities over scales of 0.5 to 1.75, each mirrored too."""
+    beside: list[str] = field(default_factory=list)
+    """Folders of other runs, whose main figures the report puts beside those of heads of the same kind."""
 
     def __post_init__(self) -> None:
         if self.drawn_images < 0:
@@ -199,25 +232,6 @@ class ProfileConfig:
             raise InputError(
                 f"profile.sizes={list(self.sizes)}: must be one or more, each at least {MIN_PROFILED_SIZE}"
             )
-
-
-MAX_DRAWN_SAMPLES = 200
-
-
-@dataclass(kw_only=True, slots=True)
-class InspectConfig:
-    """What mode=inspect looks at."""
-
-    images: int | None = None
-    """Read at most this many of each split, evenly spread; null: all."""
-    samples: int = 24
-    """Training images on the page, varied as the model sees them."""
-
-    def __post_init__(self) -> None:
-        if self.images is not None and self.images < 1:
-            raise InputError(f"inspect.images={self.images}: must be at least 1, or null for all")
-        if not 0 <= self.samples <= MAX_DRAWN_SAMPLES:
-            raise InputError(f"inspect.samples={self.samples}: must be 0 .. {MAX_DRAWN_SAMPLES}")
 
 
 class VideoOutput(Enum):
@@ -310,6 +324,7 @@ class RunConfig:
     predict: PredictConfig = field(default_factory=PredictConfig)
     inspect: InspectConfig = field(default_factory=InspectConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -344,6 +359,8 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: mode=inspect looks at data and needs no weights; leave it out, and give"
                 " the task, data.* and transform.* of that run"
             )
+        if self.mode is Mode.pack and self.run_dir is None:
+            raise InputError("mode=pack: give run_dir=FOLDER for the shards")
         if self.mode is Mode.predict and ((self.checkpoint or self.artifact) is None or self.source is None):
             raise InputError(
                 "mode=predict: give checkpoint=FILE or artifact=FILE, and source=PICTURE, FOLDER, PATTERN or VIDEO"

@@ -16,7 +16,7 @@ from tasks.data.splits import DetectionData
 from tasks.data.transforms import MIN_SIDE_PX
 from tasks.evaluation.coco_map import CocoMap, CocoScores
 from tasks.evaluation.table import print_scores
-from tasks.evaluator import Evaluator
+from tasks.evaluator import Evaluator, merged
 from tasks.report.choice import spread
 from tasks.report.contact_sheet import Pair, contact_sheet
 from tasks.report.draw import Boxes
@@ -60,6 +60,17 @@ class DetectionEvaluator(Evaluator[DetectionData]):
         image_ids = batch.image_ids.tolist()
         self.measure.update(image_ids, answers)
         self._found.update(zip(image_ids, (found.to("cpu") for found in answers), strict=True))
+
+    def seen(self) -> tuple[CocoMap, dict[int, Detections]]:
+        """See `Evaluator.seen`."""
+        return self.measure.without_truth(), self._found
+
+    def add(self, seen: tuple[CocoMap, dict[int, Detections]]) -> None:
+        """See `Evaluator.add`."""
+        measure, found = seen
+        self.measure += measure
+        self._found = merged(self._found, found)
+        self._scores = None
 
     def scores(self) -> CocoScores:
         if self._scores is None:

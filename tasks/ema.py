@@ -30,3 +30,9 @@ class MovingAverage(WeightAveraging):
                 torch._foreach_copy_(past, now)
 
         super().__init__(multi_avg_fn=average)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights, under the names that they have in the task."""
+        assert self._average_model is not None
+        weights: dict[str, Tensor] = self._average_model.module.state_dict()
+        return weights

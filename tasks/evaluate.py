@@ -12,8 +12,10 @@ from backbone.errors import InputError
 from tasks import run_folder
 from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer, labels_of
 from tasks.checkpoint import check_labels, is_foreign, left_out, load_into, read_header
-from tasks.data.datamodule import clean_error
 from tasks.data.labels import LabelMap
+from tasks.data.workers import loading_explained
+from tasks.distributed import group
+from tasks.distributed.sharing import check_size
 from tasks.evaluation.coco_map import evaluate_results
 from tasks.evaluation.results_file import load_annotations, load_results
 from tasks.evaluation.table import print_scores
@@ -45,10 +47,10 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
             continue
         task.evaluators = build_evaluators(config, splits, name)
         trainer = build_trainer(config, folder, logger=False)
-        try:
+        with loading_explained():
             trainer.validate(task, loader, verbose=False)
-        except InputError as error:
-            raise clean_error(error) from error
+        if not group.is_first():
+            continue
         for head, evaluator in task.evaluators.items():
             found = {f"{evaluator.prefix}{figure}": value for figure, value in evaluator.figures().items()}
             metrics[name] = metrics.get(name, {}) | found
@@ -57,22 +59,26 @@ def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: D
             evaluator.write(folder, "".join(f"_{part}" for part in parts))
             evaluator.show(Console(), f"{head}, {name}" if evaluator.prefix else name)
         report.add(name, task.evaluators)
-    report.write()
+    if group.is_first():
+        report.write()
 
 
 def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
     """Evaluate the weights of `config.checkpoint`: of a run, of whose own configuration `config` is already made, or
     public ones."""
-    splits = build_splits(config)
+    with group.first_here():
+        splits = build_splits(config)
+    check_size(splits, training=False)
     labels = labels_of(config, splits)
     if is_foreign(str(config.checkpoint)):
         model = load_foreign(config, labels, command.overrides)
     else:
         model = _load_own(config, labels)
     task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1, multi_scale=config.evaluation.multi_scale)
-    run_folder.make(folder)
-    lines.attach(folder)
-    run_folder.write_config(folder, command.written)
+    if group.is_first():
+        run_folder.make(folder)
+        lines.attach(folder)
+        run_folder.write_config(folder, command.written)
     evaluate_splits(config, folder, task, splits)
     log.info("everything is in %s", folder)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from backbone.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,6 +52,14 @@ class Evaluator(ABC, Generic[Data]):
         """Take in the answers to a batch, one an image."""
 
     @abstractmethod
+    def seen(self) -> Any:
+        """All that was taken in so far, as plain data and tensors on the CPU, for the evaluator of another process."""
+
+    @abstractmethod
+    def add(self, seen: Any) -> None:
+        """Take in what another process saw; no image may be among both."""
+
+    @abstractmethod
     def figures(self) -> dict[str, float | None]:
         """By name; `name/class` is of one class."""
 
@@ -60,3 +70,20 @@ class Evaluator(ABC, Generic[Data]):
     @abstractmethod
     def write(self, folder: Path, suffix: str) -> None:
         """Everything answered, and pictures of some of it, into files whose names end on `suffix`."""
+
+
+Value = TypeVar("Value")
+
+
+def merged(mine: dict[int, Value], theirs: dict[int, Value]) -> dict[int, Value]:
+    """What two processes know by image, in the order of the images.
+
+    Raises:
+        InputError: both saw an image.
+    """
+    if twice := mine.keys() & theirs.keys():
+        raise InputError(
+            f"image id {min(twice)}: was evaluated by two processes, and every image counts once; use a sampler that"
+            " repeats no image"
+        )
+    return dict(sorted((mine | theirs).items()))

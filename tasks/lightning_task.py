@@ -9,7 +9,9 @@ import lightning as L
 import torch
 from torch import nn
 
-from tasks.evaluation.multi_scale import predict_multi_scale
+from tasks.distributed import group, sharing
+from tasks.distributed.norms import GlobalBatchNorm, average_statistics
+from tasks.model import predict
 from tasks.multitask.balance import FixedWeights
 from tasks.multitask.gradients import gradient_norms, shared_feature
 from tasks.optim import build_optimizer, build_schedule
@@ -32,7 +34,8 @@ MAIN = "main"
 class VisionTask(L.LightningModule):
     """Trains the heads of a model by the sum of their losses, and evaluates each by its own measure.
 
-    A head learns from the images that have its label; in a batch without any it does not run.
+    A head learns from the images that have its label; in a batch without any it does not run. Several processes take
+    the step that one would with the images of all of them; see `tasks.distributed.sharing`.
 
     Args:
         evaluators: by the head's name; for the split that is evaluated while training.
@@ -68,6 +71,9 @@ class VisionTask(L.LightningModule):
         self.balance = balance or FixedWeights(dict.fromkeys(model.heads, 1.0))
         self.factors = dict(factors or {})
         self._left = {name for name, factor in self.factors.items() if factor == 0}
+        self._taught = [name for name in model.heads if name not in self._left]
+        self._norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._is_synchronised = any(isinstance(norm, GlobalBatchNorm) for norm in self._norms)
         for name in self._left:
             model.heads[name].requires_grad_(False)
 
@@ -77,20 +83,47 @@ class VisionTask(L.LightningModule):
         features = self.model.features(batch.images)
         nothing = torch.empty(0, dtype=torch.int64, device=batch.images.device)
         rows = batch.rows | dict.fromkeys(self._left, nothing)
-        with self._single_images(rows, len(batch.images)):
-            outputs = self.model.answer(features, rows)
-        parts = {
+        elsewhere = self._labelled_elsewhere(batch)
+        with self._single_images(rows, len(batch.images), elsewhere):
+            outputs = self.model.answer(features, rows, always=elsewhere)
+        parts: dict[str, dict[str, Tensor]] = {
             name: self.model.heads[name].loss(output, batch.targets[name])  # type: ignore[operator]
             for name, output in outputs.items()
+            if len(rows.get(name, batch.images))
         }
-        losses = {name: torch.stack(list(values.values())).sum() for name, values in parts.items()}
-        total: Tensor = self.balance(losses) if losses else 0.0 * next(iter(features.values())).sum()
-        for name, values in parts.items():
-            self.log_dict({f"train/{name}/{part}": value.detach() for part, value in values.items()})
-        self.log("train/loss", total.detach(), prog_bar=True)
+        if group.place().ranks > 1:
+            parts = sharing.weighted(parts, batch, self._taught)
+        losses = {
+            name: torch.stack(list(values.values())).sum() if values else _zero(outputs.get(name, features))
+            for name, values in parts.items()
+        }
+        total: Tensor = self.balance(losses) if losses else _zero(features)
+        self._log_losses(parts, total)
         if len(self.model.heads) > 1 and self._is_logged():
             self._log_pull(losses, features[shared_feature(self.model)])
         return total
+
+    def _labelled_elsewhere(self, batch: Batch) -> dict[str, int]:
+        """Heads with labels in some process, and of how many images; empty where no head has to run for another."""
+        if not self._is_synchronised or group.place().ranks == 1 or len(self.model.heads) == 1:
+            return {}
+        return {name: images for name, images in sharing.labelled(batch, self._taught).items() if images}
+
+    def _log_losses(self, parts: Mapping[str, Mapping[str, Tensor]], total: Tensor) -> None:
+        """Those of the whole batch, also where several processes share it."""
+        self.log("train/loss", group.mean(total), prog_bar=True)
+        if group.place().ranks > 1:
+            parts = sharing.merged(parts) if self._is_logged() else {}
+        for name, values in parts.items():
+            self.log_dict({f"train/{name}/{part}": value.detach() for part, value in values.items()})
+
+    def on_fit_start(self) -> None:
+        """Dropout is not the same in all processes."""
+        if rank := group.place().rank:
+            torch.manual_seed(torch.initial_seed() + rank)
+
+    def on_after_backward(self) -> None:
+        average_statistics(self._norms)
 
     def _is_logged(self) -> bool:
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -105,9 +138,13 @@ class VisionTask(L.LightningModule):
         self.log_dict({f"weight/{name}": weights[name] for name in losses})
 
     @contextmanager
-    def _single_images(self, rows: Mapping[str, Tensor], images: int) -> Iterator[None]:
-        """One image is no batch: a head that gets one of several normalises by its statistics and leaves them alone."""
-        alone = [self.model.heads[name] for name, mine in rows.items() if len(mine) == 1 < images]
+    def _single_images(self, rows: Mapping[str, Tensor], images: int, everywhere: Mapping[str, int]) -> Iterator[None]:
+        """One image is no batch: a head that gets one of several normalises by its statistics and leaves them alone.
+
+        Args:
+            everywhere: by head, images of all processes, where batch statistics are those of all.
+        """
+        alone = [self.model.heads[name] for name, mine in rows.items() if everywhere.get(name, len(mine)) == 1 < images]
         parts = [part for head in alone for part in head.modules() if isinstance(part, nn.BatchNorm2d)]
         with ExitStack() as after:
             for norm in [part for part in parts if part.training]:
@@ -116,24 +153,16 @@ class VisionTask(L.LightningModule):
             yield
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        for name, answers in self._answers(batch).items():
-            self.evaluators[name].update(batch.of(name), answers)
-
-    def _answers(self, batch: Batch) -> dict[str, list[Any]]:
-        if self.multi_scale:
-            return {name: predict_multi_scale(self.model, name, batch.images, batch.sizes) for name in self.model.heads}
-        outputs = self.model.answer(self.model.features(batch.images), batch.rows)
-        return {
-            name: self.model.heads[name].predict(output, batch.of(name).sizes)  # type: ignore[operator]
-            for name, output in outputs.items()
-        }
+        answers = predict(self.model, batch.images, batch.sizes, batch.rows, multi_scale=self.multi_scale)
+        for name, of_head in answers.items():
+            self.evaluators[name].update(batch.of(name), of_head)
 
     def on_validation_epoch_start(self) -> None:
         for evaluator in self.evaluators.values():
             evaluator.reset()
 
     def on_validation_epoch_end(self) -> None:
-        by_head = {name: evaluator.figures() for name, evaluator in self.evaluators.items()}
+        by_head = sharing.figures(self.evaluators)
         figures = {
             f"val/{self.evaluators[head].prefix}{name}": value
             for head, found in by_head.items()
@@ -152,3 +181,9 @@ class VisionTask(L.LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device, non_blocking=True)
+
+
+def _zero(outputs: Any) -> Tensor:
+    """A loss of nothing, through one of the tensors that are there, so that there is a backward pass."""
+    tensors = outputs.values() if isinstance(outputs, dict) else outputs
+    return 0.0 * (outputs if isinstance(outputs, torch.Tensor) else next(iter(tensors))).sum()

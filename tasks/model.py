@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tasks.evaluation.multi_scale import predict_multi_scale
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from backbone.features import Features
     from heads.head import Head
@@ -52,19 +54,48 @@ class VisionModel(nn.Module):
         features: Features = self.backbone(self.scaling(images))
         return features
 
-    def answer(self, features: Features, rows: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    def answer(
+        self, features: Features, rows: Mapping[str, Tensor] | None = None, *, always: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Outputs by the head's name.
 
         Args:
             rows: by the head's name, the images of the batch that it is wanted of; a head that is not named answers
                 about all, one without any does not run.
+            always: heads that run without an image, too: their batch statistics are those of several processes.
         """
         outputs: dict[str, Any] = {}
         for name, head in self.heads.items():
             wanted = (rows or {}).get(name)
             if wanted is None:
                 outputs[name] = head(features)
-            elif len(wanted):
+            elif len(wanted) or name in always:
                 taps: list[str] = head.taps  # type: ignore[assignment]
                 outputs[name] = head({tap: features[tap][wanted] for tap in taps})
         return outputs
+
+
+def predict(
+    model: VisionModel,
+    images: Tensor,
+    sizes: Tensor,
+    rows: Mapping[str, Tensor] | None = None,
+    *,
+    multi_scale: bool = False,
+) -> dict[str, list[Any]]:
+    """What the heads say about images: by the head's name, an answer for each image.
+
+    Args:
+        images: (N, 3, H, W) uint8, RGB.
+        sizes: (N, 2), height and width of the original images, in whose pixels the answers are.
+        rows: the images that a head is wanted of, as in `VisionModel.answer`.
+        multi_scale: average segmentation over several scales, of all images (see `tasks.evaluation.multi_scale`).
+    """
+    if multi_scale:
+        return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
+    rows = rows or {}
+    outputs = model.answer(model.features(images), rows)
+    return {
+        name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
+        for name, output in outputs.items()
+    }

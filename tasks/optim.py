@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import cos, pi
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 POLY_POWER = 0.9
 DECAY_PER_EPOCH = 0.98
 """MobileNetV2, section 6.1."""
+
+
+def scaled(config: OptimConfig, images: int) -> OptimConfig:
+    """With the learning rate for steps of so many images, where `scale_learning_rate` says for how many it is meant."""
+    if config.scale_learning_rate is None:
+        return config
+    return replace(config, learning_rate=config.learning_rate * images / config.scale_learning_rate)
 
 
 def parameter_groups(

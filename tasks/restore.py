@@ -8,6 +8,7 @@ from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from backbone.errors import InputError
 from tasks.checkpoint import is_foreign, read_header
@@ -16,7 +17,9 @@ from tasks.deploy.header import read_artifact
 from tasks.multitask.checks import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from hydra.core.override_parser.types import Override
 
     from tasks.checkpoint import Header
     from tasks.deploy.header import ArtifactHeader
@@ -25,6 +28,8 @@ SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
 """Of these the option itself cannot be changed: the weights are of that kind."""
+GROUPS = ("task", *FIXED, "transform", "data")
+"""Groups whose option a checkpoint remembers; data last."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
 
@@ -33,7 +38,8 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     """Take the model from the header of `checkpoint` or `artifact`, and its data unless the command names other data.
 
     Raises:
-        InputError: the command names another task, backbone or head than the checkpoint holds.
+        InputError: the command names another task, backbone or head than the checkpoint holds, or the checkpoint is of
+            a version that knew other groups or keys.
     """
     path = str(composed.artifact or composed.checkpoint)
     what = f"checkpoint={path}" if composed.artifact is None else f"artifact={path}"
@@ -45,12 +51,8 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     for key, override in said.items():
         if composed.artifact is not None and key.partition(".")[0] in (*FIXED, "heads") and "." in key:
             raise InputError(f"{what}: its backbone and heads are in the file; leave {override.input_line} out")
-    for group in ("task", *FIXED):
-        if group in said and said[group].value() != header.choices[group]:
-            raise InputError(
-                f"{what}: holds {group}={header.choices[group]}, but the command says "
-                f"{group}={said[group].value()}; leave it out"
-            )
+    for group in GROUPS[:-1] if without_data else GROUPS:
+        _check_option(what, group, header.choices, said)
     groups = {
         group: choice
         for group, choice in header.choices.items()
@@ -63,17 +65,41 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         saved = header.config.get(section)
         if saved is None or section in said or (section == "data" and without_data):
             continue
-        if section == "heads":
-            config.heads = _typed("heads", "heads", _chosen(path, saved, config.only), header)
-        else:
-            if saved.get("parts"):
-                config.data.parts = _typed("data", "data.parts", saved["parts"], header)
-            OmegaConf.update(config, section, OmegaConf.merge(config[section], saved))
+        try:
+            if section == "heads":
+                config.heads = _typed("heads", "heads", _chosen(path, saved, config.only), header)
+            else:
+                if saved.get("parts"):
+                    config.data.parts = _typed("data", "data.parts", saved["parts"], header)
+                OmegaConf.update(config, section, OmegaConf.merge(config[section], saved))
+        except OmegaConfBaseException as error:
+            raise InputError(
+                f"{what}: {error.full_key or section} does not fit this version ({str(error).splitlines()[0]}), so"
+                " another one wrote it; use that version, or train again"
+            ) from error
         for key, override in said.items():
             if key.startswith(f"{section}."):
                 value: Any = override.value()
                 OmegaConf.update(config, key, value)
     return config
+
+
+def _check_option(what: str, group: str, choices: Mapping[str, Any], said: Mapping[str, Override]) -> None:
+    """That it is known with which option of a configuration group a checkpoint was made.
+
+    Raises:
+        InputError: it is not, or the command names another one where that cannot be.
+    """
+    if group not in choices:
+        if group not in said:
+            raise InputError(
+                f"{what}: does not tell which {group} it was made with, so another version wrote it; say {group}=OPTION"
+                " as then"
+            )
+    elif group in ("task", *FIXED) and group in said and said[group].value() != choices[group]:
+        raise InputError(
+            f"{what}: holds {group}={choices[group]}, but the command says {group}={said[group].value()}; leave it out"
+        )
 
 
 def _chosen(path: str, saved: dict[str, Any], only: Sequence[str] | None) -> dict[str, Any]:

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path("runs")
+PROBE = ".writable"
 
 
-def choose(run_dir: str | None, task: str) -> Path:
-    """The folder of a new run, `runs/<task>/<time>` if none is named. It is not made yet.
+def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
+    """The folder of a run, `runs/<task>/<time>` if none is named. It is not made yet.
 
+    Args:
+        training: may go on in a folder that is there: `tasks.resume.claim` looks at it.
     Raises:
         InputError: the folder holds something already.
     """
     folder = Path(run_dir) if run_dir else ROOT / task / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not training and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
     return folder
 
@@ -35,7 +38,7 @@ def make(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
+        probe = folder / PROBE
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -44,32 +47,37 @@ def make(folder: Path) -> None:
 
 def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
     """`metrics.json`: {split: {name: value}}."""
-    _write(folder / "metrics.json", json.dumps(metrics, indent=2))
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
 
 
 def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:
     """`profile.json`: what mode=profile found."""
-    _write(folder / "profile.json", json.dumps(profile, indent=2))
+    write_text(folder / "profile.json", json.dumps(profile, indent=2))
 
 
 def write_time(folder: Path, time: Mapping[str, Any]) -> None:
     """`time.json`: where the time of a training went."""
-    _write(folder / "time.json", json.dumps(time, indent=2))
+    write_text(folder / "time.json", json.dumps(time, indent=2))
 
 
 def write_inspection(folder: Path, found: Mapping[str, Any]) -> None:
     """`inspect.json`: what mode=inspect found."""
-    _write(folder / "inspect.json", json.dumps(found, indent=2))
+    write_text(folder / "inspect.json", json.dumps(found, indent=2))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """`config.yaml`: the whole configuration, resolved."""
     from omegaconf import OmegaConf
 
-    _write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """The whole file or nothing of it."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    try:
+        part.write_text(text, encoding="utf-8")
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)

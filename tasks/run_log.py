@@ -18,7 +18,13 @@ class RunLog:
     """Context in which log lines reach the console, and a file once there is a folder for it.
 
     Lines from before `attach` are kept and written then: a run that fails before it begins leaves nothing behind.
+
+    Args:
+        console: whether anything is said there; of several processes one speaks.
     """
+
+    def __init__(self, *, console: bool = True) -> None:
+        self._speaks = console
 
     def __enter__(self) -> Self:
         root = logging.getLogger()
@@ -27,7 +33,7 @@ class RunLog:
         console.setFormatter(logging.Formatter("%(message)s"))
         console.setLevel(logging.INFO)
         self._kept = MemoryHandler(KEPT_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-        root.handlers[:] = [console, self._kept]
+        root.handlers[:] = [console, self._kept] if self._speaks else [self._kept]
         root.setLevel(logging.WARNING)
         for package in PACKAGES:
             logging.getLogger(package).setLevel(logging.DEBUG)

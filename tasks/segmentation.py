@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from heads.structures import SegmentationTargets
 from tasks.data.splits import SegmentationData
 from tasks.evaluation.miou import MeanIoU, SegmentationScores, mean_iou
 from tasks.evaluation.table import ClassRow, print_figures
-from tasks.evaluator import Evaluator
+from tasks.evaluator import Evaluator, merged
 from tasks.report.choice import spread
 from tasks.report.contact_sheet import Pair, contact_sheet
 from tasks.report.draw_masks import legend, write_palette_png
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from heads.structures import Batch, LabelMask
+
+    Seen: TypeAlias = tuple[MeanIoU, dict[int, tuple[tuple[int, ...], bytes]], dict[int, float | None]]
 
 
 class SegmentationEvaluator(Evaluator[SegmentationData]):
@@ -52,6 +54,19 @@ class SegmentationEvaluator(Evaluator[SegmentationData]):
             self.measure.update(mask[:height, :width], answer.mask)
             self.quality[image_id] = mean_iou(self.measure.counts - before.to(self.measure.counts.device))
             self._found[image_id] = tuple(answer.mask.shape), zlib.compress(answer.mask.cpu().numpy().tobytes(), 1)
+
+    def seen(self) -> Seen:
+        """See `Evaluator.seen`."""
+        self.measure.counts = self.measure.counts.cpu()
+        return self.measure, self._found, self.quality
+
+    def add(self, seen: Seen) -> None:
+        """See `Evaluator.add`."""
+        measure, found, quality = seen
+        self.measure += measure
+        self._found = merged(self._found, found)
+        self.quality = merged(self.quality, quality)
+        self._scores = None
 
     def scores(self) -> SegmentationScores:
         if self._scores is None:

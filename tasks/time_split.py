@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tasks.callbacks import duration
 from tasks.data.datamodule import usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lightning import LightningModule, Trainer
@@ -43,16 +44,33 @@ class TimeSplit(Callback):
     Attributes:
         seconds: by part.
         steps: so far.
+        images: seen in them, by all processes.
     """
 
     def __init__(self, folder: Path, *, synchronise: bool = False, clock: Callable[[], float] = perf_counter) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.steps = 0
+        self.images = 0
         self._folder = folder
         self._synchronise = synchronise
         self._clock = clock
         self._last = clock()
         self._next = "start"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": dict(self.seconds), "steps": self.steps, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A training that goes on adds to what it took before."""
+        self.seconds = dict(state_dict["seconds"])
+        self.steps, self.images = state_dict["steps"], state_dict["images"]
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """While this lasts a checkpoint is saved: `evaluation`."""
+        self._end(self._next)
+        yield
+        self._end("evaluation")
 
     def _end(self, part: str) -> None:
         """The time since the last hook went to `part`."""
@@ -79,10 +97,13 @@ class TimeSplit(Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end("backward")
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._end("optimiser")
         self._next = "loading"
         self.steps += 1
+        self.images += len(batch.images) * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._next = "evaluation"  # until the next step or epoch, for checkpoints are saved after the last hook
@@ -93,7 +114,7 @@ class TimeSplit(Callback):
             return
         asynchronous = pl_module.device.type != "cpu" and not self._synchronise
         parts = _with_computing(self.seconds) if asynchronous else self.seconds
-        run_folder.write_time(self._folder, {"steps": self.steps, "seconds": parts})
+        run_folder.write_time(self._folder, {"steps": self.steps, "images": self.images, "seconds": parts})
         total = sum(parts.values())
         shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in parts.items())
         step = sum(self.seconds[part] for part in STEP) / self.steps

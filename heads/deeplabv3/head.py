@@ -16,7 +16,7 @@ from backbone.errors import InputError
 from heads.deeplabv3.aspp import ASPP
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.deeplabv3.upsample import label_mask, matrix
-from heads.head import Head
+from heads.head import Head, Losses
 from heads.structures import VOID, LabelMask, SegmentationTargets
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
         logits: Tensor = self.classifier(self.dropout(self.aspp(features[self.config.tap])))
         return logits
 
-    def loss(self, outputs: Tensor, targets: SegmentationTargets) -> dict[str, Tensor]:
+    def loss(self, outputs: Tensor, targets: SegmentationTargets) -> Losses:
         """`pixel`: mean cross entropy over the pixels of the batch that are not void; zero if all are.
 
         Logits are interpolated to the masks image by image, by matrix products: on a CPU several times faster than
         interpolating the batch, and deterministic on every device.
         """
         with torch.autocast(outputs.device.type, enabled=False):
-            logits, masks = outputs.float(), targets.masks
+            logits, masks, class_weights = outputs.float(), targets.masks, self.class_weights.float()
             rows, columns = (
                 matrix(cells, pixels, aligned_corners=self.config.aligned_corners, device=logits.device)
                 for cells, pixels in zip(logits.shape[-2:], masks.shape[-2:], strict=True)
@@ -85,15 +85,15 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
                 F.cross_entropy(
                     (rows @ image @ columns.T)[None],
                     mask[None].long(),
-                    self.class_weights,
+                    class_weights,
                     ignore_index=VOID,
                     reduction="none",
                 ).sum()
                 for image, mask in zip(logits, masks, strict=True)
             ]
-            counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(self.class_weights)]
-            weight = counts.float() @ self.class_weights
-        return {"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}
+            counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(class_weights)]
+            weight = counts.float() @ class_weights
+        return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, over=weight)
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
         """The best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbone.blocks import Conv2d, ConvNormAct, Norm
 from backbone.errors import InputError
-from heads.head import Head
+from heads.head import Head, Losses
 from heads.ssdlite import loss
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
@@ -122,7 +122,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             deltas=_by_box(self.box_predictors, maps, 4),
         )
 
-    def loss(self, outputs: SSDLiteOutputs, targets: DetectionTargets) -> dict[str, Tensor]:
+    def loss(self, outputs: SSDLiteOutputs, targets: DetectionTargets) -> Losses:
         """`class_loss` and `box_loss`, sums over default boxes divided by the batch's number of matched ones."""
         logits, deltas = outputs.logits.float(), outputs.deltas.float()
         defaults = self.default_boxes_cxcywh
@@ -142,17 +142,18 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             class_loss(logits.detach(), classes), matches, self.config.negatives_per_positive, self.config.min_negatives
         )
         wanted = encode(to_cxcywh(targets.boxes_xyxy_rel[image, learned]), defaults[box])
-        return {
+        losses = {
             "class_loss": class_loss(logits[learning], classes[learning]).sum() / matched,
             "box_loss": loss.box_loss(deltas[image, box], wanted) / matched,
         }
+        return Losses(losses, over=len(image))
 
     def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:
         """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4) within the image: where an exported graph ends."""
         logits = outputs.logits.float()
         softmax = self.config.score is ClassScore.softmax
         scores = logits.softmax(dim=-1) if softmax else logits.sigmoid()
-        return scores[..., 1:], decode(outputs.deltas.float(), self.default_boxes_cxcywh).clamp(0, 1)
+        return scores[..., 1:], decode(outputs.deltas.float(), self.default_boxes_cxcywh.float()).clamp(0, 1)
 
     def predict(self, outputs: SSDLiteOutputs, sizes: Tensor) -> list[Detections]:
         """Detections in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
@@ -170,4 +171,4 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
 def _by_box(predictors: nn.ModuleList, maps: list[Tensor], values: int) -> Tensor:
     """Predictions (N, boxes x values, H, W) of every map as one (N, A, values)."""
     predictions = [predict(x) for predict, x in zip(predictors, maps, strict=True)]
-    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in predictions], dim=1)
+    return torch.cat([x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, values)) for x in predictions], dim=1)

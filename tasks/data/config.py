@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ class BadBoxes(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class DataConfig:
+class DataConfig(ABC):
     """What every data set has."""
 
     batch_size: int = 16
@@ -39,6 +40,8 @@ class DataConfig:
     """Passes over the training set that make sense here; `trainer.max_epochs` follows it."""
     workers: int | None = None
     """Processes that prepare batches, per device; 0 prepares them in the training process. None: by the cores."""
+    timeout: float | None = 600.0
+    """Seconds that a batch may take to come from those processes before the run ends with an error; null: any time."""
     bad_boxes: BadBoxes = BadBoxes.error
 
     def __post_init__(self) -> None:
@@ -46,7 +49,10 @@ class DataConfig:
         _check_at_least("epochs", self.epochs, 1)
         if self.workers is not None:
             _check_at_least("workers", self.workers, 0)
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError(f"data.timeout={self.timeout}: must be positive, or null for no limit")
 
+    @abstractmethod
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """The splits of this data set, checked, as far as that goes without reading the images.
 
@@ -57,7 +63,6 @@ class DataConfig:
         Raises:
             InputError: something about the data does not fit; the message names the file and the remedy.
         """
-        raise NotImplementedError(f"{type(self).__name__}.build")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -247,17 +252,25 @@ class ImageNetConfig(PicturesConfig):
 
 @dataclass(kw_only=True, slots=True)
 class ShardsConfig(PicturesConfig):
-    """Tar shards in WebDataset's layout: `000123.jpg` with `000123.cls`, or with `label` or `cls` in `000123.json`."""
+    """Tar shards in WebDataset's layout: `000123.jpg` with `000123.cls`, or with `label` or `cls` in `000123.json`.
+
+    For detection those that mode=pack writes.
+    """
 
     train_shards: list[str] = field(default_factory=lambda: ["train*.tar", "train/*.tar"])
     """Patterns below `root`, or absolute ones where shards lie on several disks; `{000..146}` counts."""
     val_shards: list[str] = field(default_factory=lambda: ["val*.tar", "val/*.tar"])
     classes: list[str] | None = None
-    """Names in the order of the indices; None: the lines of `classes.txt` below `root`, or the numbers themselves."""
+    """Names in the order of the indices; None: those of the manifest beside the shards, or the lines of `classes.txt`
+    below `root`, or the numbers themselves. For classification."""
 
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `FolderConfig.build`."""
-        _check_kind(kind, "shards", "classification")
+        _check_kind(kind, "shards", "classification", "detection")
+        if kind == "detection":
+            from tasks.data import shard_boxes
+
+            return shard_boxes.build_splits(self)
         from tasks.data.shards import build_splits
 
         return build_splits(self, need_train=need_train)

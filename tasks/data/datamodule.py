@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,7 +16,8 @@ from backbone.errors import InputError
 from tasks.data.collate import Collate
 from tasks.data.mixed import MixedData, MixedSampler, shares
 from tasks.data.progressive import ProgressiveSampler
-from tasks.data.sampling import EvaluationSampler, TrainingSampler, Transform, TransformedData
+from tasks.data.sampling import EvaluationSampler, StartingAt, TrainingSampler, Transform, TransformedData
+from tasks.distributed import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,20 +63,40 @@ class DataModule(L.LightningDataModule):
         self.collate = Collate(kinds)
         self.seed = seed
         self.steps: int | None = None
+        self._start = (0, 0)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Begin in that epoch, after so many batches of it: for a training that goes on."""
+        self._start = (epoch, batch)
+
+    def keys(self, epoch: int, batch: int) -> list[tuple[int, ...]]:
+        """Of the images of a training batch of this process: position, seed of the augmentation, side if that grows."""
+        sampler = self._sampler()
+        sampler.set_epoch(epoch)
+        first = batch * self.config.batch_size
+        return list(islice(sampler, first, first + self.config.batch_size))
+
+    def file(self, position: int) -> str | None:
+        """Of a training image; None where the data set does not say."""
+        path = getattr(self.splits.train, "path", None)
+        return None if path is None else str(path(position))
 
     def train_dataloader(self) -> DataLoader[Any]:
+        sampler: Sampler[Any] = self._sampler()
+        if self._start != (0, 0):
+            sampler = StartingAt(self._sampler(), self.config.batch_size, *self._start)
+        return self._loader(self.splits.train, self.transform.train(), sampler, self.config.batch_size)
+
+    def _sampler(self) -> TrainingSampler | MixedSampler:
         source, sizes = self.splits.train, self.transform.sizes()
         plan = len(source), self.config.batch_size, self.seed, *self._rank()
-        sampler: Sampler[Any]
         if isinstance(source, MixedData):
             ratio = getattr(self.config, "ratio", None)
             share = shares(list(source.sizes), ratio, self.config.batch_size)
-            sampler = MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank())
-        elif sizes is None or self.steps is None:
-            sampler = TrainingSampler(*plan)
-        else:
-            sampler = ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
-        return self._loader(source, self.transform.train(), sampler, self.config.batch_size)
+            return MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank())
+        if sizes is None or self.steps is None:
+            return TrainingSampler(*plan)
+        return ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader(self.splits.val)
@@ -97,7 +119,7 @@ class DataModule(L.LightningDataModule):
     ) -> DataLoader[Any]:
         workers = self.config.workers
         if workers is None:
-            workers = default_workers(self.trainer.num_devices if self.trainer else 1)
+            workers = default_workers(group.place().local_ranks)
         if workers:
             cv2.setNumThreads(1)  # here and not in a forked worker: ending threads that a fork left behind never ends
         return DataLoader(
@@ -107,13 +129,15 @@ class DataModule(L.LightningDataModule):
             num_workers=workers,
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
+            timeout=(self.config.timeout or 0) if workers else 0,
             worker_init_fn=start_worker,
             persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        here = group.place()
+        return here.rank, here.ranks
 
 
 def default_workers(devices: int = 1) -> int:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from tasks.data.checks import settle_boxes
-from tasks.data.images import read_image
+from tasks.data.images import decode_image, read_bytes
 from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
@@ -102,6 +102,10 @@ class DetectionDataset(Dataset[Sample]):
         """Of the image file."""
         return self._folder / str(self._file_names[index])
 
+    def contents(self, index: int) -> bytes:
+        """Of the image file; an InputError names it if it cannot be read."""
+        return read_bytes(self.path(index))
+
     def __getitem__(self, index: int) -> Sample:
         """Read an image.
 
@@ -115,7 +119,7 @@ class DetectionDataset(Dataset[Sample]):
         of_image = self._boxes_of(index)
         height, width = self._sizes[index].tolist()
         return Sample(
-            image=read_image(self.path(index), (height, width), shrink=shrink),
+            image=decode_image(self.path(index), self.contents(index), (height, width), shrink=shrink),
             image_id=int(self._image_ids[index]),
             size=(height, width),
             boxes_xyxy_px=self._boxes_xyxy_px[of_image].copy(),

@@ -54,7 +54,13 @@ def read_image(
     Raises:
         InputError: the file is absent, broken, truncated, of an unknown format, or has another size.
     """
-    data = read_bytes(path)
+    return decode_image(path, read_bytes(path), size, annotation, shrink)
+
+
+def decode_image(
+    path: str | Path, data: bytes, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
+) -> NDArray[np.uint8]:
+    """As `read_image`, from the contents of a file; `path` is for messages."""
     image = decode_stored(path, data, shrink)
     orientation = exif_orientation(data)
     stored = image.shape[:2] if shrink == 1 else stored_size(path, data)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from tasks.data.splits import VisionData
 
+VARIATION = 1
+"""Tells the random numbers for augmentation from those for the order of images."""
+
 
 class MixedData(Dataset[Sample]):
     """Images of several splits, one split after the other.
@@ -121,14 +124,16 @@ class MixedSampler(Sampler["tuple[int, ...]"]):
         return self.batches * sum(self._shares)
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
-        columns = []
+        columns, seeds = [], []
         for part, share in enumerate(self._shares):
-            order = self._order(part).reshape(self.batches, self.ranks, share)
+            shape = self.batches, self.ranks, share
+            order = self._order(part).reshape(shape)
             columns.append(order[:, self.rank] + sum(self._sizes[:part]))
-        positions = np.concatenate(columns, axis=1).ravel()
-        rng = np.random.default_rng([self.seed, self.epoch, self.rank])
-        seeds = rng.integers(0, 2**32, len(positions))
-        return iter(list(zip(positions.tolist(), seeds.tolist(), strict=True)))
+            # Drawn for all ranks, so that an image is varied as it would be with one rank and batches as large.
+            rng = np.random.default_rng([self.seed, self.epoch, part, VARIATION])
+            seeds.append(rng.integers(0, 2**32, shape)[:, self.rank])
+        positions, varied = (np.concatenate(parts, axis=1).ravel() for parts in (columns, seeds))
+        return iter(list(zip(positions.tolist(), varied.tolist(), strict=True)))
 
     def _order(self, part: int) -> NDArray[np.int64]:
         """Images of a part over all batches and ranks of this epoch."""

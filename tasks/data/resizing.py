@@ -1,4 +1,8 @@
-"""Resizing of uint8 pictures as the libraries that weights were trained with do it. Letters: H W pixels."""
+"""Resizing of uint8 pictures and masks. Letters: H W pixels.
+
+Pictures are resized in two ways: `resize` gives the pixels of the libraries that public weights were trained with,
+`resize_by_area` costs less where no figure hangs on them, and needs OpenCV alone.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from tasks.data.transform_config import Interpolation
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = Interpolation.bilinear) -> Pixels:
-    """To height and width `size`, with a library's pixels; where these do not matter: `transforms.resize_by_area`.
+    """To height and width `size`, with a library's pixels.
 
     `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
     one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where
@@ -37,7 +39,31 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
     enlarges = size[0] >= image.shape[0] and size[1] >= image.shape[1]
     if interpolation is Interpolation.point_bilinear or (enlarges and interpolation is Interpolation.bilinear):
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    import torch  # takes seconds, which most that is here can do without
+    from torch.nn.functional import interpolate
+
     # One dimension more on torch's side: only then it sees that the memory is channels-last and leaves it so.
     batch = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)
-    resized = F.interpolate(batch, size, mode=interpolation.value, antialias=True)
+    resized = interpolate(batch, size, mode=interpolation.value, antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """To height and width `size`: averaged when more than two pixels fall on one, else linear.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (*size, 3) uint8, contiguous.
+    """
+    if image.shape[:2] == size:
+        return np.ascontiguousarray(image)
+    shrinks = max(image.shape[0] / size[0], image.shape[1] / size[1]) > 2
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=interpolation).astype(np.uint8, copy=False)
+
+
+def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W) uint8 to height and width `size`: the nearest value."""
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -12,6 +13,7 @@ from tasks.data.encoded import EncodedData, EncodedTransform
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tasks.data.mixed import MixedSampler
     from tasks.data.sample import Sample
     from tasks.data.splits import Pictures
 
@@ -94,6 +96,35 @@ class TrainingSampler(Sampler["tuple[int, ...]"]):
         seeds = rng.integers(0, 2**32, len(order))
         mine = slice(self.rank, None, self.ranks)
         return iter(list(zip(order[mine].tolist(), seeds[mine].tolist(), strict=True)))
+
+
+class StartingAt(Sampler["tuple[int, ...]"]):
+    """A sampler that leaves out the beginning of one epoch, for a training that goes on in the middle of it.
+
+    What is left out is not read. The length stays that of a whole epoch.
+
+    Args:
+        sampler: whose epochs these are.
+        batch_size: of it.
+        epoch: the one to go on in.
+        batch: how many batches of it were seen.
+    """
+
+    def __init__(self, sampler: TrainingSampler | MixedSampler, batch_size: int, epoch: int, batch: int) -> None:
+        self.sampler = sampler
+        self._first = epoch
+        self._seen = batch * batch_size
+        self.set_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """See `TrainingSampler`."""
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return islice(self.sampler, self._seen if self.sampler.epoch == self._first else 0, None)
 
 
 class EvaluationSampler(Sampler[int]):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbone.errors import InputError
-from tasks.data.transforms import WindowStep, WindowTransform, resize_by_area
+from tasks.data.resizing import resize_by_area
+from tasks.data.transforms import WindowStep, WindowTransform
 
 if TYPE_CHECKING:
     from tasks.data.sample import Sample

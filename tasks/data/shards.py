@@ -11,10 +11,11 @@ Letters: N images.
 from __future__ import annotations
 
 import glob
-import os
 import re
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -22,9 +23,10 @@ from torch.utils.data import Dataset
 from backbone.errors import InputError
 from tasks.data.checks import require_root
 from tasks.data.encoded import EncodedImage, EncodedSample
-from tasks.data.images import REMEDY as REPLACE
 from tasks.data.labels import LabelMap
 from tasks.data.sample import Sample
+from tasks.data.shard_files import ShardFiles, joined
+from tasks.data.shard_manifest import compare
 from tasks.data.splits import DataSplits
 from tasks.data.tar_index import TarIndex, read_index
 
@@ -39,8 +41,6 @@ LAYOUT = "tar shards"
 REMEDY = "data.root=FOLDER names the data set"
 CLASS_NAMES = "classes.txt"
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-
-Kind = TypeVar("Kind", bound=np.generic)
 
 
 class ShardDataset(Dataset[Sample]):
@@ -64,12 +64,8 @@ class ShardDataset(Dataset[Sample]):
                     f" {labels.num_classes} classes, counted from 0; name all by data.classes=[...] or {CLASS_NAMES}"
                 )
         self.labels = labels
-        self._paths = np.array([os.fsencode(shard.path) for shard in shards], dtype=np.bytes_)
-        self._starts = np.cumsum([0, *(len(shard.classes) for shard in shards)])
-        self._names = _joined([shard.names for shard in shards], np.bytes_)
-        self._offsets = _joined([shard.offsets for shard in shards], np.int64)
-        self._lengths = _joined([shard.lengths for shard in shards], np.int64)
-        self._classes = _joined([shard.classes for shard in shards], np.int64)
+        self._files = ShardFiles([(shard.path, shard.names, shard.offsets, shard.lengths) for shard in shards])
+        self._classes = joined([shard.classes for shard in shards], np.int64)
         self._max_megapixels = max_megapixels
 
     def __len__(self) -> int:
@@ -77,7 +73,7 @@ class ShardDataset(Dataset[Sample]):
 
     def path(self, index: int) -> Path:
         """Of the shard, and below it the name within."""
-        return self._shard(index).joinpath(self._names[index].decode())
+        return self._files.path(index)
 
     def classes(self) -> NDArray[np.int64]:
         """(N,) class index of every image, without reading it."""
@@ -89,17 +85,8 @@ class ShardDataset(Dataset[Sample]):
         Raises:
             InputError: the shard cannot be read or was cut off, or the file is no image or has too many pixels.
         """
-        shard, length = self._shard(index), int(self._lengths[index])
-        try:
-            with shard.open("rb", buffering=0) as file:
-                file.seek(int(self._offsets[index]))
-                data = file.read(length)
-        except OSError as error:
-            raise InputError(f"{shard}: cannot be read ({error.strerror}); {REPLACE}") from error
-        if len(data) < length:
-            raise InputError(f"{self.path(index)}: {length - len(data)} bytes are missing; the shard was cut off since")
         return EncodedSample(
-            image=EncodedImage(self.path(index), data, self._max_megapixels),
+            image=EncodedImage(self.path(index), self._files.read(index), self._max_megapixels),
             image_id=index,
             class_index=int(self._classes[index]),
         )
@@ -113,17 +100,12 @@ class ShardDataset(Dataset[Sample]):
         sample = self.encoded(index)
         return sample.with_pixels(sample.image.decode())
 
-    def _shard(self, index: int) -> Path:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
-        return Path(os.fsdecode(bytes(self._paths[np.searchsorted(self._starts, index, side="right") - 1])))
-
 
 def build_splits(config: ShardsConfig, *, need_train: bool = True) -> DataSplits:
     """Train and val.
 
-    The classes are `data.classes`; or the lines of `classes.txt`; or, called by their numbers, 0 up to the largest
-    that occurs.
+    The classes are `data.classes`; or the manifest's; or the lines of `classes.txt`; or, called by their numbers,
+    0 up to the largest that occurs.
 
     Args:
         need_train: False allows that there is no training shard; train is empty then.
@@ -131,29 +113,79 @@ def build_splits(config: ShardsConfig, *, need_train: bool = True) -> DataSplits
     Raises:
         InputError: there is no shard, a shard is broken, or a class has no name.
     """
-    root = Path(require_root(config.root, LAYOUT, REMEDY))
-    train_paths = find_shards(root, config.train_shards)
-    if need_train or train_paths:
-        _require(train_paths, root, "train_shards", config.train_shards)
-    val_paths = find_shards(root, config.val_shards)
-    _require(val_paths, root, "val_shards", config.val_shards)
-    train, val = ([read_index(path) for path in paths] for paths in (train_paths, val_paths))
+    train, val = found_splits(config, "classification", need_train=need_train)
+    shards = [[read_index(path, split.sha256.get(path)) for path in split.paths] for split in (train, val)]
+    root = Path(str(config.root))
     names = config.classes or _class_names(root / CLASS_NAMES)
-    if names is None:
-        names = [str(number) for number in range(max(int(shard.classes.max()) for shard in train + val) + 1)]
-    labels = LabelMap(names, range(len(names)))
-    splits = [ShardDataset(shards, labels, config.max_megapixels) for shards in (train, val)]
+    if val.labels is not None and not config.classes:
+        labels = val.labels
+    else:
+        if names is None:
+            names = [str(number) for number in range(max(int(one.classes.max()) for one in chain(*shards)) + 1)]
+        labels = LabelMap(names, range(len(names)))
+    splits = [ShardDataset(of_split, labels, config.max_megapixels) for of_split in shards]
     return DataSplits(train=splits[0], val=splits[1], test=None, labels=labels)
 
 
+@dataclass(slots=True)
+class FoundSplit:
+    """The shards of a split, compared with their manifest where they have one.
+
+    Attributes:
+        sha256: by shard, of those that a manifest lists.
+        labels: as the manifest has them; None without one.
+    """
+
+    paths: list[Path]
+    sha256: dict[Path, str]
+    labels: LabelMap | None
+
+
+def found_splits(config: ShardsConfig, kind: str, *, need_train: bool) -> tuple[FoundSplit, FoundSplit]:
+    """Train and val.
+
+    Args:
+        kind: what the images must be labelled for.
+
+    Raises:
+        InputError: there is no shard, one is missing or is not as it was written, or they are of another kind or of
+            other classes.
+    """
+    root = Path(require_root(config.root, LAYOUT, REMEDY))
+    train = _find_split(root, config.train_shards, kind)
+    if need_train or train.paths:
+        _require(train.paths, root, "train_shards", config.train_shards)
+    val = _find_split(root, config.val_shards, kind)
+    _require(val.paths, root, "val_shards", config.val_shards)
+    if train.paths and train.labels != val.labels:
+        raise InputError(f"{root}: the manifests of train and val have other classes; write both by one mode=pack")
+    return train, val
+
+
+def _find_split(root: Path, patterns: Sequence[str], kind: str) -> FoundSplit:
+    paths = find_shards(root, patterns)
+    known = compare(root, [part for pattern in patterns for part in _counted(pattern)], paths)
+    labels = None
+    for file, manifest in known.manifests.items():
+        if manifest.kind != kind:
+            raise InputError(f"{file}: has labels for task={manifest.kind}, not task={kind}; say that, or other shards")
+        labels = LabelMap.from_plain(manifest.labels)
+    return FoundSplit(paths, known.sha256, labels)
+
+
 def find_shards(root: Path, patterns: Sequence[str]) -> list[Path]:
-    """Files that fit a pattern, each once, sorted. Patterns are relative to `root` or absolute; `{000..146}` counts."""
-    found = {
-        Path(path)
-        for pattern in patterns
-        for part in _counted(pattern)
-        for path in glob.glob(str(root / part))  # noqa: PTH207
-    }
+    """Files that fit a pattern, each once, sorted. Patterns are relative to `root` or absolute; `{000..146}` counts.
+
+    Raises:
+        InputError: a counted file is missing.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        for part in _counted(pattern):
+            here = glob.glob(str(root / part))  # noqa: PTH207
+            if not here and part != pattern and not glob.has_magic(part):
+                raise InputError(f"{root / part}: this shard is missing, {pattern} counts it; copy it, or count others")
+            found.update(map(Path, here))
     return sorted(found)
 
 
@@ -178,7 +210,3 @@ def _class_names(file: Path) -> list[str] | None:
     if not file.is_file():
         return None
     return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _joined(parts: list[NDArray[Any]], dtype: type[Kind]) -> NDArray[Kind]:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -30,7 +31,7 @@ class Interpolation(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class TransformConfig:
+class TransformConfig(ABC):
     """What every way of getting images to the model has."""
 
     image_size: int = 224
@@ -48,13 +49,13 @@ class TransformConfig:
             raise InputError(f"transform.image_size={self.image_size}: must be at least {MIN_IMAGE_SIZE}")
         self._check_probabilities("flip")
 
+    @abstractmethod
     def train(self) -> Transform:
         """For training: varied by the seed that comes with every image."""
-        raise NotImplementedError(f"{type(self).__name__}.train")
 
+    @abstractmethod
     def evaluation(self) -> Transform:
         """For evaluation: the same every time."""
-        raise NotImplementedError(f"{type(self).__name__}.evaluation")
 
     def mixing(self, seed: int) -> Mixing | None:
         """What blends the images of a training batch; None: nothing does."""

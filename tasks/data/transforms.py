@@ -10,15 +10,17 @@ the small image, where it costs least, and so tints the fill too; an image witho
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import cv2
 import numpy as np
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
 from albumentations.core.type_definitions import Targets
+
+from tasks.data.resizing import resize_by_area, resize_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,6 +144,7 @@ class WindowStep(A.DualTransform):  # type: ignore[misc]
         super().__init__(p=1.0)
         self.image_size = image_size
 
+    @abstractmethod
     def choose(self, shape: tuple[int, int], boxes: Floats, rng: np.random.Generator) -> Floats:
         """(4,) the window, xyxy as fractions of the image.
 
@@ -149,7 +152,6 @@ class WindowStep(A.DualTransform):  # type: ignore[misc]
             shape: height and width of the image in pixels.
             boxes: (M, 4) xyxy as fractions of it.
         """
-        raise NotImplementedError(f"{type(self).__name__}.choose")
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -283,27 +285,3 @@ def _iou(windows: Floats, boxes: Floats) -> Floats:
     areas = [(corners[:, 2:] - corners[:, :2]).prod(axis=1) for corners in (windows, boxes)]
     ious: Floats = intersection / (areas[0][:, None] + areas[1] - intersection)
     return ious
-
-
-def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """To height and width `size`: averaged when more than two pixels fall on one, else linear.
-
-    Needs OpenCV only, and its pixels are no other library's. `resizing.resize` is for where published weights must give
-    their figures.
-
-    Args:
-        image: (H, W, 3) uint8.
-
-    Returns:
-        (*size, 3) uint8, contiguous.
-    """
-    if image.shape[:2] == size:
-        return np.ascontiguousarray(image)
-    shrinks = max(image.shape[0] / size[0], image.shape[1] / size[1]) > 2
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, size[::-1], interpolation=interpolation).astype(np.uint8, copy=False)
-
-
-def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """(H, W) uint8 to height and width `size`: the nearest value."""
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

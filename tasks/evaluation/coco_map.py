@@ -13,10 +13,11 @@ Reference: pycocotools.cocoeval, Params.setDetParams and COCOeval.summarize.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
 import numpy as np
 
@@ -169,6 +170,26 @@ class CocoMap:
                     f"repeats no image"
                 )
             self._results[image_id] = result_entries(image_id, found, self.labels)
+
+    def without_truth(self) -> Self:
+        """A copy to send to another process, which has the ground truth itself."""
+        light = copy.copy(self)
+        light.ground_truth = {}
+        return light
+
+    def __iadd__(self, other: Self) -> Self:
+        """Add what another process found.
+
+        Raises:
+            InputError: an image came to both; nothing is added then.
+        """
+        if twice := self._results.keys() & other._results.keys():
+            raise InputError(
+                f"image id {min(twice)}: was evaluated in two processes, and every image counts once; use a sampler"
+                " that repeats no image"
+            )
+        self._results |= other._results
+        return self
 
     def results(self) -> list[dict[str, Any]]:
         """Everything found so far in COCO's results format, by image id; within an image best first, as it came.

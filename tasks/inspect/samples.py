@@ -10,8 +10,8 @@ import simplejpeg
 
 from backbone.errors import InputError
 from tasks.data.images import read_image
+from tasks.data.resizing import resize_by_area
 from tasks.data.sampling import TransformedData
-from tasks.data.transforms import resize_by_area
 from tasks.report.choice import spread
 from tasks.report.draw import Boxes, draw_boxes
 from tasks.report.draw_masks import draw_mask, legend

@@ -47,12 +47,8 @@ def check_heads(config: RunConfig) -> None:
             raise InputError(f"heads.{name}.factor={head.factor}: must not be negative; 0 freezes the head")
         if head.head is None:
             raise InputError(f"heads.{name}.head: is not set; say +head@heads.{name}.head=ssdlite or another head")
-    least = 2 if config.mode.value == "train" else 1
-    if len(heads) < least:
-        raise InputError(
-            f"heads: there {'is' if len(heads) == 1 else 'are'} {len(heads)}, task={MANY} trains two or more; add one"
-            " by +heads@heads.NAME=ssdlite, or train one by its own task"
-        )
+    if not heads:
+        raise InputError(f"heads: there are none; add one by +heads@heads.NAME=ssdlite, or leave task={MANY} out")
     if config.mode.value == "train" and not any(head.factor for head in heads.values()):
         raise InputError("heads.*.factor=0: of every head, so none learns; give one a positive factor")
     if config.mode.value in READS_DATA:

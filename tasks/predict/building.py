@@ -17,6 +17,7 @@ from tasks.data.labels import LabelMap
 from tasks.data.transform_config import DeepLabTransformConfig
 from tasks.data.voc_segmentation import VOC_CLASSES
 from tasks.foreign import load_foreign
+from tasks.machine import check_accelerator
 from tasks.predict.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
     Raises:
         InputError: the checkpoint does not fit, or there is no such device.
     """
+    check_accelerator(config.trainer.accelerator)
     path = str(config.checkpoint)
     if config.artifact is None and is_foreign(path):
         labels = {config.task.value: foreign_labels(config)}

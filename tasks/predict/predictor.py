@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.sample import Sample
-from tasks.evaluation.multi_scale import predict_multi_scale
+from tasks.model import predict
 from tasks.predict.drawing import draw_answers
 
 if TYPE_CHECKING:
@@ -153,18 +153,12 @@ class Predictor:
             torch.inference_mode(),
             torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None),
         ):
-            by_head = self._by_head(images, heights_widths)
+            by_head = predict(self.model, images, heights_widths, multi_scale=self.multi_scale)
         names = {head: labels.names for head, labels in self.labels.items()}
         return [
             Prediction((size[0], size[1]), {head: found[row].to("cpu") for head, found in by_head.items()}, names)
             for row, size in enumerate(sizes)
         ]
-
-    def _by_head(self, images: torch.Tensor, sizes: torch.Tensor) -> dict[str, list[Any]]:
-        if self.multi_scale:
-            return {name: predict_multi_scale(self.model, name, images, sizes) for name in self.model.heads}
-        outputs = self.model(images)
-        return {name: head.predict(outputs[name], sizes) for name, head in self.model.heads.items()}  # type: ignore[operator]
 
     def draw(self, image: Pixels, prediction: Prediction, score: float | None = None) -> Pixels:
         """A copy of an image (H, W, 3) with the answers of all heads on it.

@@ -213,9 +213,12 @@ def test_limits_out_of_range(config: type[PicturesConfig], limit: float) -> None
         config(max_megapixels=limit)
 
 
-@pytest.mark.parametrize(
-    ("config", "name"), [(FolderConfig, "folder"), (ImageNetConfig, "imagenet"), (ShardsConfig, "shards")]
-)
+@pytest.mark.parametrize(("config", "name"), [(FolderConfig, "folder"), (ImageNetConfig, "imagenet")])
 def test_other_tasks_are_refused(config: type[PicturesConfig], name: str) -> None:
     with pytest.raises(InputError, match=f"task=detection data={name}: this data has labels for classification only"):
         config(root=".").build("detection")
+
+
+def test_shards_have_no_masks() -> None:
+    with pytest.raises(InputError, match="task=segmentation data=shards: this data has labels for"):
+        ShardsConfig(root=".").build("segmentation")

@@ -55,10 +55,10 @@ def build(root: Path, *, need_train: bool = True, **more: list[str]) -> DataSpli
     return ShardsConfig(root=str(root), **more).build("classification", need_train=need_train)
 
 
-def broken(tmp_path: Path, message: str, files: Sequence[File]) -> None:
-    write(tmp_path / "val.tar", files)
-    with pytest.raises(InputError, match=message):
-        build(tmp_path, need_train=False)
+def build_val(root: Path, files: Sequence[File]) -> DataSplits:
+    """No training data, and one shard of `files` to validate on."""
+    write(root / "val.tar", files)
+    return build(root, need_train=False)
 
 
 def test_images_and_classes_in_their_order(root: Path) -> None:
@@ -215,7 +215,9 @@ def test_broken_image_is_named(tmp_path: Path) -> None:
 
 
 def test_shard_without_samples(tmp_path: Path) -> None:
-    broken(tmp_path, r"val\.tar: holds no sample such as 000123\.jpg with 000123\.cls; remove the shard", [])
+    message = r"val\.tar: holds no sample such as 000123\.jpg with 000123\.cls; remove the shard"
+    with pytest.raises(InputError, match=message):
+        build_val(tmp_path, [])
 
 
 @pytest.mark.parametrize("names", [["a.cls"], ["a.jpg", "a.png", "a.cls"], ["a.cls", "b.cls", "a.jpg", "b.jpg"]])
@@ -223,7 +225,8 @@ def test_sample_without_exactly_one_image(tmp_path: Path, names: list[str]) -> N
     message = (
         r"val\.tar: the sample a has [02] images, not one, in its files \(\.\w+.*\); the files of a sample must follow"
     )
-    broken(tmp_path, message, [(name, b"0") for name in names])
+    with pytest.raises(InputError, match=message):
+        build_val(tmp_path, [(name, b"0") for name in names])
 
 
 @pytest.mark.parametrize(
@@ -235,4 +238,5 @@ def test_class_that_is_none(tmp_path: Path, label: File) -> None:
     message = (
         r"val\.tar: the class of the sample a is .*; a \.cls file with a number from 0, or a \.json file .* must say"
     )
-    broken(tmp_path, message, [("a.jpg", b"0"), label])
+    with pytest.raises(InputError, match=message):
+        build_val(tmp_path, [("a.jpg", b"0"), label])

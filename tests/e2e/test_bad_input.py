@@ -36,6 +36,7 @@ WORDS = [
     ("predictions=x.json", "predictions=x.json: needs mode=evaluate"),
     ("seed=-1", "seed=-1: must not be negative"),
     ("trainer.precision=fp8", "trainer.precision=fp8: must be one of 32-true"),
+    ("trainer.accelerator=tpu", "trainer.accelerator=tpu: this machine has none; must be one of auto, cpu"),
     ("optim.learning_rate=0", "optim.learning_rate=0.0: must be positive"),
 ]
 

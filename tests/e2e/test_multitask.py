@@ -67,7 +67,8 @@ def test_answers_about_pictures_with_all_heads_and_with_some(
 def test_profile_says_what_the_strides_cost(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = ("mode=profile", "task=multitask", "backbone.width=0.1", "transform.image_size=65", "profile.passes=1")
+    words = ("mode=profile", "task=multitask", "backbone.width=0.1", "backbone.last_stride=32")
+    words += ("transform.image_size=65", "profile.passes=1")
     assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'run'}") == 0
     assert "output stride 16, last 32 (this one)" in capsys.readouterr().out
     strides = json.loads((tmp_path / "run" / "profile.json").read_text())["strides"]
@@ -80,7 +81,7 @@ BAD = [
     (("heads.objcts.factor=2",), "did you mean heads.objects? The keys of heads: scene, objects, regions"),
     (("+heads@heads.objects=linear",), "+heads@heads.objects: there is one of that name already; name another"),
     (("+heads@heads.more=ssdlit",), "did you mean ssdlite?"),
-    (("~heads.scene", "~heads.objects"), "heads: there is 1, task=multitask trains two or more"),
+    (("~heads.scene", "~heads.objects", "~heads.regions"), "heads: there are none; add one by"),
     (MIXED, "heads.objects: has no data: data.parts has no objects"),
     ((*MIXED, "+data@data.parts.objects=coco", "+data@data.parts.region=voc"), "did you mean region?"),
     ((*MIXED, "+data@data.parts.objects=coco", "data.ratio={objects: 0}"), "data.ratio.objects=0: must be a positive"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
+import tasks.predict
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.scaling_crops import WholeImage
@@ -16,6 +14,7 @@ from tasks.predict.drawing import Row, draw_answers, draw_panel
 from tasks.predict.predictor import best_classes
 from tests.data.builders import picture
 from tests.predict.models import NAMES, predictor
+from tests.processes import loaded_by
 
 
 def test_every_head_answers_about_pictures_of_any_size() -> None:
@@ -117,11 +116,9 @@ def test_a_foreign_answer_cannot_be_drawn() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, tasks.predict\n"
-        "print(sorted({'torch', 'numpy', 'lightning', 'cv2', 'hydra'} & set(sys.modules)))\n"
-        "try: tasks.predict.lod\n"
-        "except AttributeError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]", "module 'tasks.predict' has no attribute 'lod'"]
+    assert not {"torch", "numpy", "lightning", "cv2", "hydra"} & loaded_by("import tasks.predict")
+
+
+def test_a_name_that_the_package_lacks() -> None:
+    with pytest.raises(AttributeError, match=r"module 'tasks\.predict' has no attribute 'lod'"):
+        tasks.predict.lod  # noqa: B018

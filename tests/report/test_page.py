@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def test_numbers_are_those_of_metrics_json(run: Path) -> None:
 def test_says_what_was_run(run: Path) -> None:
     text = read(run).text
     assert "none, from a random start" in text
-    assert "mobilenet_v2, width 0.1" in text
+    assert re.search(r"mobilenet_v2(_dense)?, width 0\.1,", text)
     assert "shapes" in text
     assert "torch 2." in text
     assert "5 val" in text or "6 val" in text
@@ -104,6 +105,37 @@ def test_is_one_file_without_scripts_or_addresses(run: Path) -> None:
     assert "http://" not in content
     assert "https://" not in content
     assert [path.name for path in run.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_other_runs_stand_beside(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run beside itself has all of its own main figure; that of another kind of head is not compared."""
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    metrics = json.loads((run / "metrics.json").read_text())
+    name = {"detection": "map", "classification": "top1", "segmentation": "miou"}[run.parent.name.rstrip("0")]
+    metrics["val"][name] = 0.5
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", "evaluation.drawn_images=0")
+    assert trident(monkeypatch, *words, f"evaluation.beside=[{other}]", f"run_dir={tmp_path / 'again'}") == 0
+    page = read(tmp_path / "again")
+    here = json.loads((tmp_path / "again" / "metrics.json").read_text())["val"][name]
+    assert page.figures["", ""] == {name: here}
+    assert f"{200 * here:.1f}%" in page.text
+    assert "images seen" in page.text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [(None, r"metrics\.json cannot be read \(No such file"), ("{}", r"its metrics\.json is not as a run writes it")],
+)
+def test_no_run_beside(tmp_path: Path, metrics: str | None, said: str) -> None:
+    from backbone.errors import InputError
+    from tasks.report.page.beside import read_runs
+
+    if metrics is not None:
+        (tmp_path / "metrics.json").write_text(metrics)
+    with pytest.raises(InputError, match=rf"evaluation\.beside=.*{said}.*name a run's folder"):
+        read_runs([str(tmp_path)])
 
 
 def test_evaluation_has_a_page_too(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -145,6 +177,10 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
         def reset(self) -> None: ...
 
         def update(self, batch, answers) -> None: ...
+
+        def seen(self) -> None: ...
+
+        def add(self, seen) -> None: ...
 
         def figures(self) -> dict[str, float | None]:
             return {"n": 0.25, HOSTILE: None}

@@ -112,6 +112,14 @@ def test_confusion_lists_the_most_frequent_first():
     assert "nothing was confused" in confusion(["a"], [[3]], counted="images")
 
 
+def test_one_image_is_no_images():
+    drawn = confusion(["a", "b"], [[0, 1], [1, 1233]], counted="images")
+    assert "<span>1 image, 100.0%</span>" in drawn
+    assert 'title="a taken for b: 1 image, 100.0%"' in drawn
+    assert 'title="b taken for b: 1,233 images, 99.9%"' in drawn
+    assert 'title="a taken for a: 0 images, 0.0%"' in drawn
+
+
 def test_a_log_without_some_cells(tmp_path):
     path = tmp_path / "metrics.csv"
     assert curves(path) is None

@@ -39,6 +39,18 @@ def test_not_a_checkpoint(tmp_path: Path) -> None:
         read_header(str(path))
 
 
+@pytest.mark.parametrize("lost", ["choices", "provenance"])
+def test_a_header_that_lacks_something(tmp_path: Path, lost: str) -> None:
+    path = tmp_path / "model.safetensors"
+    there = {"config": "{}", "choices": "{}", "labels": "{}", "provenance": "{}", "format": "trident-1"}
+    save_file({"a": torch.zeros(2)}, path, {name: text for name, text in there.items() if name != lost})
+    with pytest.raises(InputError, match=rf"its header is incomplete or damaged \('{lost}'\); copy it again"):
+        read_header(str(path))
+    save_file({"a": torch.zeros(2)}, path, there | {lost: "{"})
+    with pytest.raises(InputError, match=r"its header is incomplete or damaged \(Expecting .*\); copy it again"):
+        read_header(str(path))
+
+
 @pytest.mark.parametrize("kept", [1, 7, 50, -1])
 def test_cut_short(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "model.safetensors"

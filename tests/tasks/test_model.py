@@ -12,7 +12,8 @@ from torchvision.transforms.v2.functional import normalize, to_dtype
 
 from tasks.detection import best_overlap
 from tasks.ema import MovingAverage
-from tasks.model import InputScaling
+from tasks.model import InputScaling, predict
+from tests.predict.models import predictor
 
 
 def test_scaling_equals_torchvisions() -> None:
@@ -60,3 +61,16 @@ def test_best_overlap_equals_torchvisions() -> None:
     low = torch.rand(700, 2, generator=generator)
     boxes = torch.cat([low, low + torch.rand(700, 2, generator=generator) + 0.01], dim=1)
     torch.testing.assert_close(best_overlap(boxes, boxes[:50]), box_iou(boxes, boxes[:50]).amax(dim=1))
+
+
+def test_a_head_answers_about_its_rows_in_the_pixels_of_their_images() -> None:
+    model = predictor("segmentation", "classification").model
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8))
+    sizes = torch.tensor([[40, 60], [30, 20], [64, 64]])
+    with torch.inference_mode():
+        found = predict(model, images, sizes, {"segmentation": torch.tensor([2, 1]), "other": torch.tensor([0])})
+        alone = predict(model, images[[2, 1]], sizes[[2, 1]])
+    assert [tuple(answer.mask.shape) for answer in found["segmentation"]] == [(64, 64), (30, 20)]
+    assert len(found["classification"]) == 3
+    for some, same in zip(found["segmentation"], alone["segmentation"], strict=True):
+        assert torch.equal(some.mask, same.mask)

@@ -335,8 +335,7 @@ TWO = {"scene": LinearHeadConfig(), "regions": DeepLabV3HeadConfig()}
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"heads": {"scene": LinearHeadConfig()}}, "heads: there is 1, task=multitask trains two or more"),
-        ({"heads": None}, "heads: there are 0"),
+        ({"heads": None}, "heads: there are none; add one by"),
         ({"heads": TWO | {"a-b": LinearHeadConfig()}}, "heads.a-b: a head's name must be letters"),
         ({"heads": TWO | {"backbone": LinearHeadConfig()}}, "and not `backbone`"),
         ({"heads": TWO | {"more": {"head": {}}}}, "heads.more: is no head; add one by"),

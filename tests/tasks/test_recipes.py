@@ -8,9 +8,18 @@ from omegaconf import OmegaConf
 
 from backbone.errors import InputError
 from conf.schema import options, register
+from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
+from heads.ssdlite.config import SSDLiteConfig
 from tasks.config import Algorithm, RunConfig
 from tasks.data.config import FolderConfig
+from tasks.multitask.config import Kind
+
+HEADS = {
+    Kind.classification: LinearConfig,
+    Kind.detection: SSDLiteConfig,
+    Kind.segmentation: DeepLabV3Config,
+}
 
 
 def composed(*words: str) -> RunConfig:
@@ -23,7 +32,9 @@ def composed(*words: str) -> RunConfig:
 
 @pytest.mark.parametrize("experiment", options()["experiment"])
 def test_every_experiment_is_a_configuration(experiment: str) -> None:
-    composed(f"experiment={experiment}", "backbone.weights=FILE")
+    config = composed(f"experiment={experiment}", "backbone.weights=FILE")
+    assert config.backbone.weights == "FILE"
+    assert all(isinstance(head.head, HEADS[head.kind]) for head in config.named_heads().values())
 
 
 def test_the_paper_s_training() -> None:

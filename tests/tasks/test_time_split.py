@@ -32,7 +32,10 @@ class Hands:
 def play(split: TimeSplit, clock: Hands, device: str = "cpu", workers: int = 1) -> None:
     """Two epochs of two steps, evaluated in the middle of the first and at the end of both."""
     module = cast("Any", SimpleNamespace(device=torch.device(device)))
-    trainer = cast("Any", SimpleNamespace(is_global_zero=True, train_dataloader=SimpleNamespace(num_workers=workers)))
+    trainer = cast(
+        "Any", SimpleNamespace(is_global_zero=True, world_size=2, train_dataloader=SimpleNamespace(num_workers=workers))
+    )
+    batch = SimpleNamespace(images=range(8))
 
     def step(waits: float) -> None:
         clock.now += waits
@@ -42,7 +45,7 @@ def play(split: TimeSplit, clock: Hands, device: str = "cpu", workers: int = 1) 
         clock.now += 3.0
         split.on_after_backward(trainer, module)
         clock.now += 0.5
-        split.on_train_batch_end(trainer, module, None, None, 0)
+        split.on_train_batch_end(trainer, module, None, batch, 0)
 
     def evaluate() -> None:
         split.on_validation_start(trainer, module)
@@ -72,7 +75,7 @@ def test_every_second_goes_to_one_part(tmp_path: Path, caplog: pytest.LogCapture
         "start": 4.0 + 1.0, "loading": 1.5 + 0.75, "forward": 8.0, "backward": 12.0, "optimiser": 2.0,
         "evaluation": 30.0 + 0.25,
     }  # fmt: skip
-    assert json.loads((tmp_path / "time.json").read_text()) == {"steps": 4, "seconds": expected}
+    assert json.loads((tmp_path / "time.json").read_text()) == {"steps": 4, "images": 64, "seconds": expected}
     assert sum(expected.values()) == clock.now - 1007.0
     assert caplog.messages == [
         "time: 1 min 0 s, 6062 ms a step: start 8 %, loading 4 %, forward 13 %, backward 20 %, optimiser 3 %, "

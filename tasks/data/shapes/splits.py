@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from backbone.errors import InputError
 from tasks.data.coco import CocoDetection
-from tasks.data.config import PicturesConfig
+from tasks.data.config import FolderConfig
 from tasks.data.image_folder import read_split
 from tasks.data.shapes.outlines import NAMES
 from tasks.data.shapes.scene import draw_scene
@@ -39,7 +39,7 @@ SPLITS = ("train", "val")
 WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc, ALL_LABELS: write_all}
 """By what is learned: the layout of a real data set."""
 READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
-    "classification": lambda root, split, config: read_split(root / split, NAMES, PicturesConfig().max_megapixels),
+    "classification": lambda root, split, config: read_split(root / split, NAMES, FolderConfig().max_megapixels),
     "detection": lambda root, split, config: CocoDetection(root, split, config.bad_boxes),
     "segmentation": lambda root, split, config: VocSegmentation(root, split, MASK_NAMES),
 }

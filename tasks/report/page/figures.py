@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.report.page.html import Html, tag
+from tasks.report.page.html import Html, number_of, tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +130,7 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]], *, counted:
             tag("b", names[t]),
             " taken for ",
             tag("b", names[p]),
-            tag("span", f"{count:,} {counted}, {count / totals[t]:.1%}"),
+            tag("span", f"{number_of(count, counted)}, {count / totals[t]:.1%}"),
         )
         for count, t, p in pairs
     ]
@@ -157,7 +157,7 @@ def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]], counted: str)
         cells = []
         for p, count in enumerate(row):
             share = count / total if total else 0
-            said = f"{names[t]} taken for {names[p]}: {count:,} {counted}, {share:.1%}"
+            said = f"{names[t]} taken for {names[p]}: {number_of(count, counted)}, {share:.1%}"
             strong = " strong" if share > 0.55 else ""
             shown = f"{100 * share:.0f}" if numbered and count else ""
             cells.append(

@@ -46,6 +46,11 @@ def join(children: Child) -> Html:
     return Html("".join(join(child) for child in children))
 
 
+def number_of(count: int, plural: str) -> str:
+    """`1 image`, `1,234 images`: of words whose plural is the singular and an s."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
+
+
 def _short(value: str | float) -> str:
     """Coordinates to a hundredth: a drawing needs no more, and a page of curves is half as long."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

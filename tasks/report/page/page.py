@@ -14,12 +14,13 @@ from tasks.callbacks import duration
 from tasks.classification import ClassificationEvaluator
 from tasks.config import Task
 from tasks.detection import DetectionEvaluator
+from tasks.report.page.beside import beside_section, images_seen, read_runs
 from tasks.report.page.classification import classification_body
 from tasks.report.page.curves import curves
 from tasks.report.page.detection import detection_body, results_body
 from tasks.report.page.facts import collect, run_section
 from tasks.report.page.figures import tiles
-from tasks.report.page.html import Html, tag
+from tasks.report.page.html import Html, number_of, tag
 from tasks.report.page.references import Reference, references
 from tasks.report.page.segmentation import segmentation_body
 from tasks.segmentation import SegmentationEvaluator
@@ -55,6 +56,8 @@ class Report:
     def __init__(self, config: RunConfig, folder: Path) -> None:
         self.config = config
         self.folder = folder
+        self._runs = read_runs(config.evaluation.beside)
+        self._beside: Html | None = None
         self._sections: list[tuple[str, str, Html]] = []
         self._sizes: dict[str, int] = {}
         self._clock = monotonic()
@@ -65,8 +68,11 @@ class Report:
         for name, evaluator in evaluators.items():
             images = self._sizes[split] = len(evaluator.data)
             beside = self._references(evaluator, split, images)
-            note = f"{images:,} images, evaluated and written in {spent}"
+            note = f"{number_of(images, 'images')}, evaluated and written in {spent}"
             self._add(name, split, note, _body(evaluator, beside))
+        if split == "val" and self._runs:
+            kinds = {name: head.kind.value for name, head in self.config.named_heads().items()}
+            self._beside = beside_section(self._runs, evaluators, kinds, images_seen(self.folder))
         self._clock = monotonic()
 
     def add_results(
@@ -77,7 +83,8 @@ class Report:
         Args:
             name: of the file.
         """
-        note = f"{scores.images:,} images, {scores.objects:,} objects, {scores.detections:,} detections"
+        counts = {"images": scores.images, "objects": scores.objects, "detections": scores.detections}
+        note = ", ".join(number_of(count, what) for what, count in counts.items())
         self._add(name, "val", note, results_body(ground_truth, results, scores))
 
     def write(self) -> Path:
@@ -125,7 +132,7 @@ class Report:
         )
         run = run_section(facts, self.config, self.folder, self._sizes)
         end = tag("footer", "Figures are those of metrics.json. This file needs no network and runs no script.")
-        body = tag("body", top, tag("main", sections, training, run), end)
+        body = tag("body", top, tag("main", self._beside, sections, training, run), end)
         return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
     def _add(self, name: str, split: str, note: str, body: Html) -> None:

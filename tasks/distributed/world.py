@@ -1,0 +1,156 @@
+"""Which of how many processes this one is. Imports nothing heavy: the command line asks before torch is loaded.
+
+Processes are started by `torchrun`, by `srun`, or by `tasks.distributed.launch`, which says it as torchrun does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tasks.config import RunConfig
+
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_NODES")
+"""What srun tells each process of a step; a script that sbatch runs by itself has only some of it."""
+FIRST_PORT, PORTS = 15_000, 20_000
+"""From which the ports of SLURM's jobs are numbered, and how many there are."""
+
+
+class PeerLostError(Exception):
+    """Another process of the run has ended, so this one cannot go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """This process among all, on all machines.
+
+    Attributes:
+        rank, ranks: 0 .. ranks - 1, over all machines.
+        local_rank, local_ranks: on this machine.
+        address, port: where the first process listens.
+        started_by: for messages.
+    """
+
+    rank: int
+    ranks: int
+    local_rank: int
+    local_ranks: int
+    address: str
+    port: int
+    started_by: str
+
+    @property
+    def nodes(self) -> int:
+        """Machines, all with as many processes."""
+        return self.ranks // self.local_ranks
+
+
+def started(environment: Mapping[str, str] = os.environ) -> World | None:
+    """What torchrun or srun said; None where this process was started alone.
+
+    Raises:
+        InputError: a number is none, or the machines have not all as many processes.
+    """
+    by = "torchrun" if all(name in environment for name in TORCHRUN) else "SLURM"
+    if by == "SLURM" and not all(name in environment for name in SLURM):
+        return None
+
+    def number(name: str) -> int:
+        if not environment[name].isdecimal():
+            raise InputError(f"{name}={environment[name]}: must be a number; {by} sets it for every process")
+        return int(environment[name])
+
+    if by == "torchrun":
+        rank, ranks, local_rank, local_ranks, port = (number(name) for name in (*TORCHRUN[:4], TORCHRUN[5]))
+        address = environment["MASTER_ADDR"]
+    else:
+        rank, ranks, local_rank, nodes = (number(name) for name in (*SLURM[:3], SLURM[4]))
+        if ranks % nodes:
+            raise InputError(
+                f"SLURM_STEP_NUM_TASKS={ranks}: does not divide over {nodes} machines; start as many processes on"
+                " each, by srun --ntasks-per-node"
+            )
+        local_ranks = ranks // nodes
+        address = environment.get("MASTER_ADDR") or first_node(environment["SLURM_STEP_NODELIST"])
+        job = int(environment.get("SLURM_JOB_ID", "0")) + int(environment.get("SLURM_STEP_ID", "0"))
+        port = int(environment.get("MASTER_PORT") or FIRST_PORT + job % PORTS)
+    if ranks == 1:
+        return None
+    if ranks % local_ranks:
+        raise InputError(
+            f"WORLD_SIZE={ranks}, LOCAL_WORLD_SIZE={local_ranks}: every machine must have as many processes; start"
+            " torchrun with one --nproc-per-node everywhere"
+        )
+    return World(
+        rank=rank, ranks=ranks, local_rank=local_rank, local_ranks=local_ranks, address=address, port=port,
+        started_by=by,
+    )  # fmt: skip
+
+
+def first_node(nodes: str) -> str:
+    """Of SLURM's list: `gpu[03-04,7],cpu1` is gpu03."""
+    match = re.match(r"([^\[,]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
+    if match is None:
+        raise InputError(f"SLURM_STEP_NODELIST={nodes}: names no machine; set MASTER_ADDR to that of the first process")
+    return "".join(part or "" for part in match.groups())
+
+
+def check(config: RunConfig, world: World | None) -> None:
+    """Whether the configuration and the processes that were started fit.
+
+    Raises:
+        InputError: they do not.
+    """
+    trainer = config.trainer
+    if world is None:
+        if (trainer.num_nodes or 1) > 1:
+            raise InputError(
+                f"trainer.num_nodes={trainer.num_nodes}: start the command on every machine, by torchrun --nnodes"
+                f" {trainer.num_nodes} --nproc-per-node N --rdzv-endpoint HOST:PORT -m tasks.run .., or by srun"
+            )
+        return
+    if not trains_or_evaluates(config):
+        raise InputError(
+            f"mode={config.mode.value}: {world.started_by} started {world.ranks} processes, this works in one; start it"
+            " alone"
+        )
+    counts = ("devices", trainer.devices, world.local_ranks), ("num_nodes", trainer.num_nodes, world.nodes)
+    for name, given, there in counts:
+        if given is not None and given != there:
+            raise InputError(
+                f"trainer.{name}={given}: {world.started_by} started {there}; say trainer.{name}={there} or null"
+            )
+
+
+def trains_or_evaluates(config: RunConfig) -> bool:
+    """Whether several processes can share the work: a model is trained, or evaluated on images."""
+    mode = config.mode.value
+    return mode == "train" or (mode == "evaluate" and config.predictions is None and config.artifact is None)
+
+
+_first_to_speak: Callable[[], bool] | None = None
+
+
+def speaks() -> bool:
+    """Whether this process is the one that says why the run ends."""
+    if _first_to_speak is not None:
+        return _first_to_speak()
+    try:
+        world = started()
+    except InputError:
+        return True
+    return world is None or world.rank == 0
+
+
+def decide_who_speaks(how: Callable[[], bool] | None) -> None:
+    """Let `speaks` ask `how`; None: the process of rank 0 does."""
+    global _first_to_speak
+    _first_to_speak = how

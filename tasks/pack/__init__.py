@@ -1,0 +1,1 @@
+"""mode=pack: a data set as tar shards."""

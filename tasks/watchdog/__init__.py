@@ -1,0 +1,1 @@
+"""What spoils long runs, said early and in one line."""

@@ -98,7 +98,7 @@ def beside_section(
     caption = tag(
         "figcaption",
         tag("b", "Beside other runs"),
-        tag("span", f"on {SPLIT}; {_seen(seen)}", class_="note"),
+        tag("span", "; ".join(filter(None, [f"on {SPLIT}", _seen(seen)])), class_="note"),
     )
     return tag("figure", caption, tag("div", table, class_="scroll"), class_="card", id="beside")
 

@@ -6,6 +6,7 @@ import functools
 import os
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from tasks.segmentation import SegmentationEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tasks.config import RunConfig
     from tasks.evaluation.coco_map import CocoScores
@@ -71,8 +71,9 @@ class Report:
             note = f"{number_of(images, 'images')}, evaluated and written in {spent}"
             self._add(name, split, note, _body(evaluator, beside))
         if split == "val" and self._runs:
+            trained_in = self.folder if self.config.checkpoint is None else Path(self.config.checkpoint).parent
             kinds = {name: head.kind.value for name, head in self.config.named_heads().items()}
-            self._beside = beside_section(self._runs, evaluators, kinds, images_seen(self.folder))
+            self._beside = beside_section(self._runs, evaluators, kinds, images_seen(trained_in))
         self._clock = monotonic()
 
     def add_results(

@@ -115,14 +115,21 @@ class Cells(Ending):
 
 
 class Pixels(Ending):
-    """`mask` (N, H, W) uint8: the best class of every pixel of the input."""
+    """`mask` (N, H, W) uint8: the best class of every pixel of the input.
+
+    Attributes:
+        channels_last: compare classes that lie side by side; the same answer, for a runtime that keeps maps that way.
+    """
 
     kind = "segmentation"
     outputs = ("mask",)
+    channels_last = False
 
     def forward(self, outputs: Tensor) -> tuple[Tensor, ...]:
         aligned, size = bool(self.settings["aligned_corners"]), tuple(self.settings["size"])
         logits = F.interpolate(outputs.float(), size, mode="bilinear", align_corners=aligned)
+        if self.channels_last:
+            return (logits.permute(0, 2, 3, 1).argmax(dim=-1).byte(),)
         return (logits.argmax(dim=1).byte(),)
 
     def predict(self, outputs: Seen, sizes: Tensor) -> list[LabelMask]:

@@ -5,6 +5,7 @@ The way to 8 bits is by the float file: the converter's own quantisation of expo
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tasks.deploy.graph import ExportGraph
 
-    Pixels = NDArray[np.uint8]
+    Image = NDArray[np.uint8]
 
 __all__ = ["LIBRARY", "Runtime", "convert", "quantize", "with_header"]
 
@@ -40,6 +41,12 @@ NOT_LAYERS = (
 
 def convert(graph: ExportGraph, precision: Precision) -> bytes:
     """See `Tools.convert`."""
+    from tasks.deploy.endings import Pixels
+
+    graph = copy.deepcopy(graph)
+    for ending in graph.endings.values():
+        if isinstance(ending, Pixels):
+            ending.channels_last = True  # else the map is turned at the size of the image
     with tempfile.TemporaryDirectory() as folder, quiet():
         import litert_torch
 
@@ -51,7 +58,7 @@ def convert(graph: ExportGraph, precision: Precision) -> bytes:
     return content
 
 
-def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
+def quantize(graph: ExportGraph, images: Sequence[Image]) -> bytes:
     """See `Tools.quantize`.
 
     Weights have a scale for each output channel, activations one and a zero point. What comes behind the heads stays in
@@ -72,12 +79,12 @@ class Runtime:
             self.run = interpreter.get_signature_runner(SIGNATURE)
         self.outputs = [f"output_{place}" for place in range(len(names))]
 
-    def __call__(self, image: Pixels) -> list[NDArray[Any]]:
+    def __call__(self, image: Image) -> list[NDArray[Any]]:
         found = self.run(**{INPUT: image})
         return [found[name] for name in self.outputs]
 
 
-def _quantized(content: bytes, recipe: Any, images: Sequence[Pixels] | None) -> bytes:
+def _quantized(content: bytes, recipe: Any, images: Sequence[Image] | None) -> bytes:
     """The model after a recipe. Ranges are the widest that were seen: the tool's own, a moving average, lose them."""
     from ai_edge_quantizer import calibrator, quantizer
     from ai_edge_quantizer.utils.qsv_utils import min_max_update

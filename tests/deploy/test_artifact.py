@@ -18,7 +18,7 @@ from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
 from tasks.deploy.calibration import calibrate_on
 from tasks.deploy.comparison import differences
 from tasks.deploy.config import ExportConfig, Format, Precision
-from tasks.deploy.endings import Cells, Seen, canvas, ending_of, reading
+from tasks.deploy.endings import Cells, Pixels, Seen, canvas, ending_of, reading
 from tasks.deploy.graph import ExportGraph
 from tasks.whole_file import write_whole
 from tests.data.builders import jpeg, picture
@@ -104,6 +104,10 @@ def test_a_label_map_is_the_best_class_of_every_pixel() -> None:
     (coarse,) = cells.endings["segmentation"].predict(cells(images)["segmentation"], sizes)
     (fine,) = pixels.endings["segmentation"].predict(pixels(images)["segmentation"], sizes)
     assert torch.equal(coarse.mask, fine.mask)
+    ending, logits = Pixels({"aligned_corners": True, "size": [SIZE, SIZE]}), torch.rand(1, 3, 4, 4)
+    (mask,) = ending(logits)
+    ending.channels_last = True
+    assert torch.equal(ending(logits)[0], mask)
 
 
 def test_a_head_that_nobody_knows() -> None:

@@ -181,6 +181,7 @@ def test_the_table(
     assert "onnx fp16" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tool", TOOLS[1:])
 @every_task
@@ -197,6 +198,7 @@ def test_other_runtimes(
     assert rows[2]["bytes"] < rows[1]["bytes"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tool", TOOLS)

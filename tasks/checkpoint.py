@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = "trident-1"
 MAX_HEADER = 100_000_000
+GROUPS = ("task", "backbone", "head", "transform", "data")
+"""Configuration groups whose option a checkpoint and an exported file remember; data last."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backbone.errors import InputError
-from tasks.checkpoint import is_foreign, read_header
+from tasks.checkpoint import GROUPS, is_foreign, read_header
 from tasks.config import Mode
 from tasks.deploy.header import read_artifact
 from tasks.multitask.checks import nearest
@@ -28,8 +28,6 @@ SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
 """Of these the option itself cannot be changed: the weights are of that kind."""
-GROUPS = ("task", *FIXED, "transform", "data")
-"""Groups whose option a checkpoint remembers; data last."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
 

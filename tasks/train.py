@@ -25,7 +25,7 @@ from tasks.build import (
     labels_of,
 )
 from tasks.callbacks import EvaluationLines, GentleStop
-from tasks.checkpoint import Header, save_model
+from tasks.checkpoint import GROUPS, Header, save_model
 from tasks.config import Command, LoggerConfig, RunConfig, Task
 from tasks.data.workers import loading_explained
 from tasks.detection import report_coverage, report_small
@@ -75,9 +75,8 @@ REAL_DATA = {
 """What to say for real data."""
 STATE = 4
 """Bytes of a checkpoint for each of the weights', at most: weights, their average and what the optimiser keeps."""
-GROUPS = ("task", "backbone", "head", "transform", "data")
 NAMED = ("heads@", "data@")
-"""Configuration groups whose option a checkpoint remembers, and those of which there may be several."""
+"""Configuration groups of which there may be several, each remembered by a checkpoint besides `GROUPS`."""
 
 
 def train(config: RunConfig, claim: Claim, lines: RunLog, command: Command) -> bool:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from backbone.errors import InputError
 from tasks.build import build_model, labels_of
-from tasks.checkpoint import MAX_HEADER, check_labels, is_foreign, left_out, load_into, read_header
+from tasks.checkpoint import GROUPS, MAX_HEADER, check_labels, is_foreign, left_out, load_into, read_header
 from tasks.data.labels import LabelMap
 from tasks.data.transform_config import DeepLabTransformConfig
 from tasks.deploy.config import Precision
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from tasks.config import Command, RunConfig
     from tasks.data.splits import DataSplits, JointSplits
     from tasks.model import VisionModel
-
-GROUPS = ("task", "backbone", "head", "transform", "data")
-"""Configuration groups whose option a file remembers."""
 
 
 def fix_size(config: RunConfig, size: int) -> None:

@@ -1,6 +1,6 @@
 """The two parts that a MobileNetV2 is made of: a convolution with its normalisation, and the inverted residual.
 
-Letters: N images, C channels, H W cells.
+Shapes: N images, C channels, H W cells.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbone.config import Padding
-from backbone.dilated import dilated_depthwise, gains
+from backbone.dilated import dilated_depthwise, is_faster
 
 if TYPE_CHECKING:
     from backbone.config import StagePlan
@@ -65,7 +65,7 @@ class Conv2d(nn.Conv2d):
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Apply `weight`, all filters of this layer or some of them."""
         groups = 1 if self.groups == 1 else weight.shape[0]
-        if self.dilation[0] > 1 and groups == x.shape[1] and gains(x):
+        if self.dilation[0] > 1 and groups == x.shape[1] and is_faster(x):
             return dilated_depthwise(x, weight, self.dilation[0])
         return F.conv2d(self.pad(x), weight, None, self.stride, self.padding, self.dilation, groups)
 

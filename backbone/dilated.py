@@ -1,6 +1,6 @@
 """Depthwise 3x3 convolution with holes whose gradient is as fast on a CPU as that of one without holes.
 
-Letters: N images, C channels, H W cells, d dilation.
+Shapes: N images, C channels, H W cells, d dilation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
 
-def gains(x: Tensor) -> bool:
+def is_faster(x: Tensor) -> bool:
     """Whether `dilated_depthwise` is worth its while: a gradient is wanted, on a CPU, by PyTorch as it is."""
     return (
         torch.is_grad_enabled()

@@ -139,10 +139,10 @@ class MobileNetV2(nn.Module):
                 x = self._run(block, x)
             found[name] = x
         if self.features[-1] == "last":
-            found["last"] = self.last(self._coarser(x))
+            found["last"] = self.last(self._subsample(x))
         return {name: found[name] for name in self.features}
 
-    def _coarser(self, x: Tensor) -> Tensor:
+    def _subsample(self, x: Tensor) -> Tensor:
         """The cells of `stage7` that a network with strides would have, all where `last_stride` is `output_stride`.
 
         TensorFlow's padding puts the first window on an even map one cell further than on an odd one.

@@ -31,10 +31,10 @@ from PIL import Image
 
 from benchmarks.pictures import clouds, picture_files
 from benchmarks.timing import common_options, medians_ms, write_json
-from tasks.data.classification import ClassificationDataset
+from tasks.commands.inspect.duplicates import find_groups
+from tasks.commands.inspect.reading import Reading
+from tasks.data.datasets.classification import ClassificationDataset
 from tasks.data.labels import LabelMap
-from tasks.inspect.duplicates import find_groups
-from tasks.inspect.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,10 +34,10 @@ from torchvision.transforms import v2
 
 from benchmarks.pictures import clouds, picture_files
 from benchmarks.timing import common_options, medians_ms, write_json
-from tasks.data.classification import ClassificationDataset
-from tasks.data.crops import RandomCrop
+from tasks.data.datasets.classification import ClassificationDataset
 from tasks.data.labels import LabelMap
-from tasks.data.sampling import TransformedData
+from tasks.data.loading.sampling import TransformedData
+from tasks.data.transforms.imagenet import RandomCrop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

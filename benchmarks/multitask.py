@@ -29,7 +29,7 @@ from benchmarks.timing import medians_ms, options, write_json
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.profile.models import WithHeads
+from tasks.commands.profile.models import WithHeads
 
 SIZES = (224, 320)
 CLASSES = {"scene": 1000, "objects": 80, "regions": 21}

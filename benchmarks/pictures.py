@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tasks.data.image_folder import is_image
+from tasks.data.files.images import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,16 +31,16 @@ from benchmarks.timing import common_options, write_json
 from conf.schema import register
 from heads.structures import Batch, ClassificationTargets
 from tasks.build import build_model, build_trainer
-from tasks.callbacks import GentleStop
 from tasks.data.labels import LabelMap
-from tasks.ema import MovingAverage
-from tasks.lightning_task import VisionTask
-from tasks.machine import tune
-from tasks.resume.checkpoints import Checkpoints
-from tasks.resume.keeper import SECONDS, SHARE, Keeper
-from tasks.resume.place import Place
-from tasks.watchdog.memory import MemoryGrowth
-from tasks.watchdog.nonfinite import FiniteLoss
+from tasks.runs.machine import tune
+from tasks.training.callbacks import GracefulStop
+from tasks.training.ema import MovingAverage
+from tasks.training.resume.checkpoints import Checkpoints
+from tasks.training.resume.keeper import SECONDS, SHARE, CheckpointCallback
+from tasks.training.resume.place import Place
+from tasks.training.watchdog.memory import MemoryGrowth
+from tasks.training.watchdog.nonfinite import FiniteLoss
+from tasks.vision_task import VisionTask
 
 CLASSES = 1000
 UNCOUNTED = 4
@@ -54,7 +54,7 @@ class EveryOther(Callback):
     It comes first for the start of a step; `Ends`, which comes last, takes the time.
     """
 
-    def __init__(self, others: list[Any], keeper: Keeper) -> None:
+    def __init__(self, others: list[Any], keeper: CheckpointCallback) -> None:
         self.others = others
         self.keeper = keeper
         self.started = 0.0
@@ -114,8 +114,8 @@ def measured(images: int, size: int, width: float, rounds: int, folder: Path) ->
     task = VisionTask(model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=config.transform.mixing(0))
     average = MovingAverage(config.optim.ema_decay)
     checkpoints = Checkpoints(folder)
-    keeper = Keeper(
-        checkpoints, "none", {"steps": rounds}, GentleStop(rounds), every=rounds + 1, average=average
+    keeper = CheckpointCallback(
+        checkpoints, "none", {"steps": rounds}, GracefulStop(rounds), every=rounds + 1, average=average
     )  # fmt: skip
     steps = EveryOther([FiniteLoss(folder), MemoryGrowth(rounds), keeper], keeper)
     trainer = build_trainer(

@@ -30,12 +30,12 @@ import torch
 
 from benchmarks.timing import common_options, medians_ms, write_json
 from tasks.data.config import ImageNetConfig, VocConfig
-from tasks.data.transform_config import DeepLabTransformConfig, ImageNetTransformConfig
+from tasks.data.transforms.config import DeepLabTransformConfig, ImageNetTransformConfig
 from tasks.deploy.artifact import FixedSize, open_artifact
 from tasks.deploy.endings import Classes, Pixels
 from tasks.deploy.header import read_artifact
-from tasks.evaluation.accuracy import Accuracy
-from tasks.evaluation.miou import MeanIoU
+from tasks.metrics.accuracy import Accuracy
+from tasks.metrics.miou import MeanIoU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from tasks.data.sample import Sample
     from tasks.data.splits import DataSplits, Pictures
-    from tasks.data.transform_config import TransformConfig
+    from tasks.data.transforms.config import TransformConfig
     from tasks.deploy.endings import Ending
 
 GOOGLE: dict[str, Ending] = {

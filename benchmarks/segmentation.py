@@ -28,7 +28,7 @@ from backbone.features import FeatureSpec
 from benchmarks.timing import medians_ms, options, write_json
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.structures import VOID, SegmentationTargets
-from tasks.evaluation.miou import MeanIoU
+from tasks.metrics.miou import MeanIoU
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,12 +22,12 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.timing import medians_ms
-from tasks.data.images import read_bytes
-from tasks.data.shard_files import ShardFiles
-from tasks.data.tar_index import read_index
-from tasks.pack.config import PackConfig
-from tasks.pack.contents import Item, divided
-from tasks.pack.writing import write_shard
+from tasks.commands.pack.contents import Item, divided
+from tasks.commands.pack.writing import write_shard
+from tasks.config.pack import PackConfig
+from tasks.data.files.images import read_bytes
+from tasks.data.formats.shards.files import ShardFiles
+from tasks.data.formats.shards.index import read_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ python benchmarks/train_step.py [--images 16] [--size 224] [--repeats 9] [--thre
 
 Each is a process of its own, and they take turns step by step, so that a busy machine disturbs both alike; the figures
 are medians of CPU time. Both start from the same weights and the same images, in which the first losses must agree.
-Ours is the whole step of Lightning's trainer with the settings of `tasks.machine`, from uint8 images to the moving
+Ours is the whole step of Lightning's trainer with the settings of `tasks.runs.machine`, from uint8 images to the moving
 average of the weights. torchvision's is float32 in its default layout, SGD, and the loss read in every step; its images
 are normalised beforehand, it has no moving average, and no trainer around it.
 """
@@ -111,9 +111,9 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
     from heads.structures import Batch, ClassificationTargets
     from tasks.build import build_model, build_trainer
     from tasks.data.labels import LabelMap
-    from tasks.ema import MovingAverage
-    from tasks.lightning_task import VisionTask
-    from tasks.machine import tune
+    from tasks.runs.machine import tune
+    from tasks.training.ema import MovingAverage
+    from tasks.vision_task import VisionTask
 
     register()
     words = ["experiment=mnv2_imagenet", f"backbone.weights={weights}", "trainer.accelerator=cpu"]

@@ -10,7 +10,10 @@ from backbone.config import MobileNetV2Config
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.config import LoggerConfig, OptimConfig, RunConfig, TrainerConfig
+from tasks.config.export import ExportConfig, Format
+from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
+from tasks.config.run import RunConfig
+from tasks.config.training import LoggerConfig, OptimConfig, Strategy, TrainerConfig
 from tasks.data.config import (
     CocoConfig,
     FolderConfig,
@@ -21,15 +24,12 @@ from tasks.data.config import (
     ShardsConfig,
     VocConfig,
 )
-from tasks.data.transform_config import (
+from tasks.data.transforms.config import (
     DeepLabTransformConfig,
     ImageNetTransformConfig,
     JointTransformConfig,
     SSDTransformConfig,
 )
-from tasks.deploy.config import ExportConfig, Format
-from tasks.distributed.config import Strategy
-from tasks.multitask.config import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
 
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from backbone.features import Features
 
-Outputs = TypeVar("Outputs")
-Taught = TypeVar("Taught")
-Answer = TypeVar("Answer")
+OutputsT = TypeVar("OutputsT")
+TargetsT = TypeVar("TargetsT")
+PredictionsT = TypeVar("PredictionsT")
 
 
 class Losses(dict[str, Tensor]):
@@ -24,15 +24,15 @@ class Losses(dict[str, Tensor]):
     of one process with all images.
 
     Args:
-        over: the amount: matched boxes, or pixels that are not void.
+        normalizer: the amount: matched boxes, or pixels that are not void.
     """
 
-    def __init__(self, losses: Mapping[str, Tensor], *, over: Tensor | int) -> None:
+    def __init__(self, losses: Mapping[str, Tensor], *, normalizer: Tensor | int) -> None:
         super().__init__(losses)
-        self.over = over
+        self.normalizer = normalizer
 
 
-class Head(nn.Module, Generic[Outputs, Taught, Answer]):
+class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
     """From named features to an answer, in three steps that never depend on each other's mode.
 
     Attributes:
@@ -42,18 +42,18 @@ class Head(nn.Module, Generic[Outputs, Taught, Answer]):
     taps: list[str]
 
     @abstractmethod
-    def forward(self, features: Features) -> Outputs:
+    def forward(self, features: Features) -> OutputsT:
         """Raw tensors, of the same type in training and evaluation. This path alone is exported."""
 
     @abstractmethod
-    def loss(self, outputs: Outputs, targets: Taught) -> dict[str, Tensor]:
+    def loss(self, outputs: OutputsT, targets: TargetsT) -> dict[str, Tensor]:
         """Named losses, each a scalar; the task sums them. Means over the images, or `Losses` over something else."""
 
     @abstractmethod
-    def predict(self, outputs: Outputs, sizes: Tensor) -> list[Answer]:
+    def predict(self, outputs: OutputsT, sizes: Tensor) -> list[PredictionsT]:
         """An answer for each image, in the pixels of the original images of `sizes` (N, 2): height, width."""
 
-    def foreign(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What somebody else's weights hold for this head, under the names of its `state_dict`; empty: nothing.
 
         Args:

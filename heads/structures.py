@@ -1,6 +1,6 @@
 """What heads are taught and what they answer. One type per arrow of the data flow, all plain tensors.
 
-Letters: N images, M objects in the image that has most, D detections in an image, H W pixels.
+Shapes: N images, M objects in the image that has most, D detections in an image, H W pixels.
 """
 
 from __future__ import annotations

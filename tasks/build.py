@@ -12,25 +12,25 @@ import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from backbone.errors import InputError
-from tasks.classification import ClassificationEvaluator
-from tasks.config import LoggerConfig, Mode, RunConfig, Task
-from tasks.csv_log import CsvLog
-from tasks.data.datamodule import DataModule
+from tasks.config.heads import Kind, part_of
+from tasks.config.run import Mode, RunConfig, Task
+from tasks.config.training import LoggerConfig
 from tasks.data.joint import Need, build_joint
 from tasks.data.labels import LabelMap
-from tasks.detection import DetectionEvaluator
+from tasks.data.loading.datamodule import DataModule
 from tasks.distributed.lightning_plugs import devices_and_strategy, without_signals
+from tasks.evaluators.classification import ClassificationEvaluator
+from tasks.evaluators.detection import DetectionEvaluator
+from tasks.evaluators.segmentation import SegmentationEvaluator
 from tasks.model import VisionModel
-from tasks.multitask.checks import part_of
-from tasks.multitask.config import Kind
-from tasks.segmentation import SegmentationEvaluator
+from tasks.training.csv_log import CsvLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tasks.data.splits import DataSplits, JointSplits
-    from tasks.evaluator import Evaluator
+    from tasks.evaluators.base import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def build_evaluators(config: RunConfig, splits: DataSplits | JointSplits, split:
         evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, config.evaluation)
         if config.task is Task.multitask:
             evaluators[name].prefix = f"{name}/"
-        evaluators[name].main_figure = head.figure or evaluators[name].main_figure
+        evaluators[name].main_metric = head.figure or evaluators[name].main_metric
     return evaluators
 
 

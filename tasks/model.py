@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tasks.evaluation.multi_scale import predict_multi_scale
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -47,14 +45,14 @@ class VisionModel(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """Outputs by the head's name, from uint8 RGB images (N, 3, H, W)."""
-        return self.answer(self.features(images))
+        return self.forward_heads(self.features(images))
 
     def features(self, images: Tensor) -> Features:
         """All that the heads look at, from one pass through the backbone."""
         features: Features = self.backbone(self.scaling(images))
         return features
 
-    def answer(
+    def forward_heads(
         self, features: Features, rows: Mapping[str, Tensor] | None = None, *, always: Collection[str] = ()
     ) -> dict[str, Any]:
         """Outputs by the head's name.
@@ -73,29 +71,3 @@ class VisionModel(nn.Module):
                 taps: list[str] = head.taps  # type: ignore[assignment]
                 outputs[name] = head({tap: features[tap][wanted] for tap in taps})
         return outputs
-
-
-def predict(
-    model: VisionModel,
-    images: Tensor,
-    sizes: Tensor,
-    rows: Mapping[str, Tensor] | None = None,
-    *,
-    multi_scale: bool = False,
-) -> dict[str, list[Any]]:
-    """What the heads say about images: by the head's name, an answer for each image.
-
-    Args:
-        images: (N, 3, H, W) uint8, RGB.
-        sizes: (N, 2), height and width of the original images, in whose pixels the answers are.
-        rows: the images that a head is wanted of, as in `VisionModel.answer`.
-        multi_scale: average segmentation over several scales, of all images (see `tasks.evaluation.multi_scale`).
-    """
-    if multi_scale:
-        return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
-    rows = rows or {}
-    outputs = model.answer(model.features(images), rows)
-    return {
-        name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
-        for name, output in outputs.items()
-    }

@@ -1,6 +1,6 @@
 """A detection head without default boxes: every cell of three features may be the centre of one object.
 
-Letters: N images, A cells of all features, K classes, P objects of a batch.
+Shapes: N images, A cells of all features, K classes, P objects of a batch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where is the bright square? A head on three features of the backbone, and a Lightning task around both.
 
-Letters: N images, H W pixels.
+Shapes: N images, H W pixels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling: several views of one feature, joined. Letters: N images, C channels, H W cells.
+"""Atrous spatial pyramid pooling: several views of one feature, joined. Shapes: N images, C channels, H W cells.
 
 Reference: DeepLabv3, arXiv:1706.05587, section 3.3; the reduced form is MobileNetV2's, arXiv:1801.04381, section 6.3.
 """

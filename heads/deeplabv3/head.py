@@ -1,4 +1,4 @@
-"""Mobile DeepLabv3. Letters: N images, C channels, K classes, h w cells of the logits, H W pixels.
+"""Mobile DeepLabv3. Shapes: N images, C channels, K classes, h w cells of the logits, H W pixels.
 
 Reference: MobileNetV2, arXiv:1801.04381, section 6.3; DeepLabv3, arXiv:1706.05587, section 3.3.
 """
@@ -93,7 +93,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
             ]
             counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(class_weights)]
             weight = counts.float() @ class_weights
-        return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, over=weight)
+        return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, normalizer=weight)
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
         """The best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.
@@ -106,7 +106,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
             for logits, (height, width) in zip(outputs.float(), sizes.tolist(), strict=True)
         ]
 
-    def foreign(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Head.foreign`: the head of transformers' `MobileNetV2ForSemanticSegmentation`, a reduced one."""
         found = {}
         for name, tensor in tensors.items():

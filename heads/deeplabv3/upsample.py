@@ -1,6 +1,6 @@
 """From the few cells of the logits to the pixels of an image, by bilinear interpolation, in bounded memory.
 
-Letters: K classes, h w cells, H W pixels, P pixels looked at together.
+Shapes: K classes, h w cells, H W pixels, P pixels looked at together.
 """
 
 from __future__ import annotations

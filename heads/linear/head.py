@@ -1,4 +1,4 @@
-"""The classifier of Table 2. Letters: N images, C channels, H W cells, K classes.
+"""The classifier of Table 2. Shapes: N images, C channels, H W cells, K classes.
 
 Reference: MobileNetV2, arXiv:1801.04381, Table 2 (pooling and the last 1x1 convolution) and section 6.1 (training).
 """
@@ -67,6 +67,6 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         """Probabilities of the classes, for each image."""
         return [Classification(scores) for scores in torch.softmax(outputs.float(), dim=1)]
 
-    def foreign(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Head.foreign`: the classifier that public weights bring along."""
         return {name: tensors[name] for name in ("classifier.weight", "classifier.bias") if name in tensors}

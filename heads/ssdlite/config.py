@@ -41,7 +41,7 @@ class SSDLiteConfig:
     padding: Padding = Padding.symmetric
     bn_eps: float = 1e-3
     bn_momentum: float = 0.03
-    matched_iou: float = 0.5
+    match_iou: float = 0.5
     """A default box learns an object that it overlaps by this much or more."""
     negatives_per_positive: float = 3.0
     min_negatives: int = 3
@@ -63,7 +63,7 @@ class SSDLiteConfig:
                 f"head.min_scale={self.min_scale}, head.max_scale={self.max_scale}: "
                 "must be 0 < min_scale < max_scale <= 1"
             )
-        for name in ("matched_iou", "nms_iou", "bn_momentum"):
+        for name in ("match_iou", "nms_iou", "bn_momentum"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in (0, 1]")
         if not 0 <= self.score_threshold < 1:

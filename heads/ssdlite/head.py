@@ -1,6 +1,6 @@
 """SSDLite: separable predictors on two features of the backbone and on extra layers behind them.
 
-Letters: N images, A default boxes, K classes.
+Shapes: N images, A default boxes, K classes.
 Reference: SSD, arXiv:1512.02325; MobileNetV2, arXiv:1801.04381, section 6.2.
 """
 
@@ -126,7 +126,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         """`class_loss` and `box_loss`, sums over default boxes divided by the batch's number of matched ones."""
         logits, deltas = outputs.logits.float(), outputs.deltas.float()
         defaults = self.default_boxes_cxcywh
-        matches = match(targets, to_xyxy(defaults), self.config.matched_iou)
+        matches = match(targets, to_xyxy(defaults), self.config.match_iou)
         image, box = matches.positive.nonzero(as_tuple=True)
         learned = matches.objects[image, box]
         matched = max(len(image), 1)
@@ -138,7 +138,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             ClassScore.softmax: loss.softmax_class_loss,
         }[self.config.score]
         # Most default boxes do not teach. To find those that do without a gradient saves the backward pass of the rest.
-        learning = loss.learning(
+        learning = loss.hard_negative_mining(
             class_loss(logits.detach(), classes), matches, self.config.negatives_per_positive, self.config.min_negatives
         )
         wanted = encode(to_cxcywh(targets.boxes_xyxy_rel[image, learned]), defaults[box])
@@ -146,7 +146,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             "class_loss": class_loss(logits[learning], classes[learning]).sum() / matched,
             "box_loss": loss.box_loss(deltas[image, box], wanted) / matched,
         }
-        return Losses(losses, over=len(image))
+        return Losses(losses, normalizer=len(image))
 
     def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:
         """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4) within the image: where an exported graph ends."""

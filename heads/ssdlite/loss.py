@@ -1,6 +1,6 @@
 """The two losses of a detector, over a whole batch at once.
 
-Letters: N images, A default boxes, P positive default boxes, K classes; index 0 is the background.
+Shapes: N images, A default boxes, P positive default boxes, K classes; index 0 is the background.
 Reference: SSD, arXiv:1512.02325, equations 1 to 3 and "Hard negative mining".
 """
 
@@ -36,7 +36,7 @@ def softmax_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def learning(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
+def hard_negative_mining(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
     """Which default boxes (N, A) the class loss is summed over: the positive and the hardest negative of every image.
 
     Hardest: of the largest loss (N, A). As many as `negatives_per_positive` for each positive, and at least

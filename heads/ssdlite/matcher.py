@@ -1,6 +1,6 @@
 """Which default box learns which object, for a whole batch at once.
 
-Letters: N images, M objects in the image that has most, T objects in the batch, A default boxes.
+Shapes: N images, M objects in the image that has most, T objects in the batch, A default boxes.
 Reference: SSD, arXiv:1512.02325, section 2.2 "Matching strategy".
 """
 
@@ -35,10 +35,10 @@ class Matches(NamedTuple):
     ignored: Tensor
 
 
-def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, matched_iou: float) -> Matches:
+def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, match_iou: float) -> Matches:
     """Match default boxes (A, 4) to the objects of a batch.
 
-    A default box takes the object that it overlaps most, if by `matched_iou` or more. The best default box of every
+    A default box takes the object that it overlaps most, if by `match_iou` or more. The best default box of every
     object is forced to take it, however little they overlap; where two objects force the same one, the larger overlap
     wins.
     """
@@ -57,7 +57,7 @@ def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, matched_iou: fl
     by_image = overlap.new_full((images, objects, len(default_boxes_xyxy)), -1.0)
     by_image[learnable] = overlap
     value, index = by_image.max(dim=1)  # N, A
-    positive = value >= matched_iou
+    positive = value >= match_iou
 
     crowd_image, _ = targets.crowd.nonzero(as_tuple=True)
     shared = intersection(targets.boxes_xyxy_rel[targets.crowd], default_boxes_xyxy)
@@ -77,3 +77,12 @@ def intersection(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 def area(boxes_xyxy: Tensor) -> Tensor:
     """Of boxes (..., 4)."""
     return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(dim=-1)
+
+
+def best_overlap(boxes_xyxy: Tensor, default_boxes_xyxy: Tensor) -> Tensor:
+    """Largest IoU (M,) of each box (M, 4) with any default box (A, 4)."""
+    best = []
+    for part in torch.split(boxes_xyxy, 500):
+        shared = intersection(part, default_boxes_xyxy)
+        best.append((shared / (area(part)[:, None] + area(default_boxes_xyxy) - shared)).amax(dim=1))
+    return torch.cat(best)

@@ -1,6 +1,6 @@
 """From scores and boxes of every default box to the few detections of an image.
 
-Letters: N images, A default boxes, K classes, D detections.
+Shapes: N images, A default boxes, K classes, D detections.
 """
 
 from __future__ import annotations

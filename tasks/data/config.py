@@ -88,13 +88,13 @@ class ShapesConfig(DataConfig):
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `DataConfig.build`. Draws the scenes if they are not there yet."""
         _check_kind(kind, "shapes", "classification", "detection", "segmentation")
-        from tasks.data.shapes.splits import build_splits
+        from tasks.data.formats.shapes.splits import build_splits
 
         return build_splits(self, kind)
 
     def build_views(self, kinds: Sequence[str]) -> tuple[DataSplits, dict[str, DataSplits]]:
         """All that is known of the same scenes, and by kind what a head of that kind is scored on."""
-        from tasks.data.shapes.all_labels import build_views
+        from tasks.data.formats.shapes.all_labels import build_views
 
         return build_views(self, kinds)
 
@@ -124,10 +124,10 @@ class CocoConfig(DataConfig):
         """See `DataConfig.build`. Downloads first if asked to."""
         _check_kind(kind, "coco", "detection", "segmentation")
         if kind == "segmentation":
-            from tasks.data import coco_segmentation
+            from tasks.data.formats.coco import masks as coco_segmentation
 
             return coco_segmentation.build_splits(self)
-        from tasks.data import coco
+        from tasks.data.formats.coco import boxes as coco
 
         return coco.build_splits(self)
 
@@ -155,10 +155,10 @@ class VocConfig(DataConfig):
         """See `DataConfig.build`. Downloads first if asked to."""
         _check_kind(kind, "voc", "detection", "segmentation")
         if kind == "segmentation":
-            from tasks.data import voc_segmentation
+            from tasks.data.formats.voc import masks as voc_segmentation
 
             return voc_segmentation.build_splits(self)
-        from tasks.data import voc_detection
+        from tasks.data.formats.voc import boxes as voc_detection
 
         return voc_detection.build_splits(self)
 
@@ -194,7 +194,7 @@ class MasksConfig(DataConfig):
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `DataConfig.build`."""
         _check_kind(kind, "masks", "segmentation")
-        from tasks.data.masks import build_splits
+        from tasks.data.formats.mask_folder import build_splits
 
         return build_splits(self)
 
@@ -228,14 +228,14 @@ class FolderConfig(PicturesConfig):
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `DataConfig.build`. Without `need_train` the training split may be absent; it is empty then."""
         _check_kind(kind, "folder", "classification")
-        from tasks.data.image_folder import build_splits
+        from tasks.data.formats.image_folder import build_splits
 
         return build_splits(self, need_train=need_train)
 
 
 @dataclass(kw_only=True, slots=True)
 class ImageNetConfig(PicturesConfig):
-    """ImageNet of 2012, as it was published or with `train/{wnid}/`, `val/{wnid}/`; see `tasks.data.imagenet`."""
+    """ImageNet of 2012, as it was published or with `train/{wnid}/`, `val/{wnid}/`; see `formats.imagenet`."""
 
     train_split: str | None = None
     """Folder below `root`; None: `train` or `ILSVRC2012_img_train`."""
@@ -245,7 +245,7 @@ class ImageNetConfig(PicturesConfig):
     def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
         """See `FolderConfig.build`."""
         _check_kind(kind, "imagenet", "classification")
-        from tasks.data.imagenet import build_splits
+        from tasks.data.formats.imagenet import build_splits
 
         return build_splits(self, need_train=need_train)
 
@@ -268,17 +268,17 @@ class ShardsConfig(PicturesConfig):
         """See `FolderConfig.build`."""
         _check_kind(kind, "shards", "classification", "detection")
         if kind == "detection":
-            from tasks.data import shard_boxes
+            from tasks.data.formats.shards import boxes as shard_boxes
 
             return shard_boxes.build_splits(self)
-        from tasks.data.shards import build_splits
+        from tasks.data.formats.shards.classes import build_splits
 
         return build_splits(self, need_train=need_train)
 
 
 @dataclass(kw_only=True, slots=True)
 class MixedConfig(DataConfig):
-    """Several data sets, each labelled for some of the heads; see `tasks.data.mixed` for what an epoch is."""
+    """Several data sets, each labelled for some of the heads; see `tasks.data.datasets.mixed` for what an epoch is."""
 
     parts: Any = None
     """By name: a data set's configuration, such as +data@data.parts.objects=coco. Their `batch_size`, `epochs` and

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backbone.errors import InputError
 from tasks.data.config import MixedConfig
-from tasks.data.mixed import MixedData
+from tasks.data.datasets.mixed import MixedData
 from tasks.data.splits import DataSplits, JointSplits
 
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
 """One picture and what is known of it, from a data set to the collation.
 
-Letters: H W pixels of the image, M objects in it.
+Shapes: H W pixels of the image, M objects in it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,3 +41,18 @@ class Sample:
     mask: NDArray[np.uint8] | None = None
     class_index: int | None = None
     known: frozenset[str] | None = None
+
+
+class Transform(Protocol):
+    """Sample to sample; all that is left to chance comes from the seed."""
+
+    def __call__(self, sample: Sample, seed: int, /) -> Sample: ...
+
+
+@runtime_checkable
+class SizedTransform(Protocol):
+    """A transform that ends at any size it is asked for."""
+
+    def at(self, image_size: int, /) -> Transform:
+        """The same, ending at squares of `image_size` pixels."""
+        ...

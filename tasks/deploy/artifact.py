@@ -1,6 +1,6 @@
 """An exported file in its own runtime, behind the interface of a model: evaluation and mode=predict cannot tell.
 
-Letters: N images, H W pixels.
+Shapes: N images, H W pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbone.errors import InputError
-from tasks.deploy.config import Format
+from tasks.config.export import Format
 from tasks.deploy.endings import Ending, Seen, reading
 from tasks.deploy.lacking import lacking
 from tasks.deploy.toolchains import tools
@@ -53,7 +53,7 @@ class FixedSize(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Seen]:
         """As `VisionModel`, with what left the graph in place of raw outputs."""
-        return self.answer(self.features(images))
+        return self.forward_heads(self.features(images))
 
     def features(self, images: Tensor) -> dict[str, Seen]:
         """What left the graph, by head, for uint8 RGB images (N, 3, H, W).
@@ -71,8 +71,8 @@ class FixedSize(nn.Module):
             start = end
         return found
 
-    def answer(self, features: Mapping[str, Seen], rows: Mapping[str, Tensor] | None = None) -> dict[str, Seen]:
-        """Of these, the images that are wanted of each head; see `VisionModel.answer`."""
+    def forward_heads(self, features: Mapping[str, Seen], rows: Mapping[str, Tensor] | None = None) -> dict[str, Seen]:
+        """Of these, the images that are wanted of each head; see `VisionModel.forward_heads`."""
         wanted = rows or {}
         return {
             name: seen._replace(tensors=tuple(tensor[wanted[name]] for tensor in seen.tensors))

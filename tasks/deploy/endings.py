@@ -1,6 +1,6 @@
 """Where an exported graph ends, by the kind of head, and how to read what comes out of it.
 
-Letters: N images, A default boxes, K classes, h w cells of logits, H W pixels of the graph's input.
+Shapes: N images, A default boxes, K classes, h w cells of logits, H W pixels of the graph's input.
 """
 
 from __future__ import annotations

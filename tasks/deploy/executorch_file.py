@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from tasks.deploy.config import Precision
+from tasks.config.export import Precision
 from tasks.deploy.header import appended as with_header
 from tasks.deploy.quiet import overheard, quiet
 

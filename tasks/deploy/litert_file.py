@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.deploy.config import Precision
+from tasks.config.export import Precision
 from tasks.deploy.header import appended as with_header
 from tasks.deploy.quiet import overheard, quiet
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.deploy.config import Precision
+from tasks.config.export import Precision
 from tasks.deploy.header import ENTRY, MIDDLE
 from tasks.deploy.quiet import quiet
 

@@ -5,7 +5,7 @@ whose weights are large and nearly cancel each other: what is left of the errors
 are rounded one after the other, each taking up the errors of those before it as far as inputs go together, and the mean
 error that remains goes into the bias, which is not rounded to 8 bits. Runtimes then find the weights on their grid.
 
-Letters: G groups, O output channels of a group, I inputs of an output channel (channels of the group, rows, columns),
+Shapes: G groups, O output channels of a group, I inputs of an output channel (channels of the group, rows, columns),
 P positions.
 
 Reference: GPTQ, arXiv:2210.17323, for the update; Nagel et al., arXiv:1906.04721, section 4.2, for the bias.

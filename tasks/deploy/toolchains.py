@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from backbone.errors import InputError
-from tasks.deploy.config import Format, Precision
+from tasks.config.export import Format, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 
 from backbone.errors import InputError
-from tasks import run_folder
 from tasks.distributed.world import PeerLostError, World, decide_who_speaks
+from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tasks.config import TrainerConfig
+    from tasks.config.training import TrainerConfig
 
 Value = TypeVar("Value")
 
@@ -30,7 +30,7 @@ RUN_DIR = "trident run_dir"
 """Key in the store of torchrun's agent, which outlives the processes that it starts."""
 LONG = timedelta(days=7)
 """For what takes as long as it takes: a download, or the drawing of a data set."""
-_place = World(rank=0, ranks=1, local_rank=0, local_ranks=1, address="", port=0, started_by="")
+_place = World(rank=0, world_size=1, local_rank=0, local_world_size=1, address="", port=0, started_by="")
 _store: Store | None = None
 _turns = 0
 
@@ -55,24 +55,24 @@ def joined(world: World, trainer: TrainerConfig) -> Iterator[None]:
     """
     global _place, _store
     on_gpu = trainer.accelerator in ("gpu", "cuda") or (trainer.accelerator == "auto" and torch.cuda.is_available())
-    if on_gpu and world.local_ranks > torch.cuda.device_count():
+    if on_gpu and world.local_world_size > torch.cuda.device_count():
         raise InputError(
-            f"trainer.accelerator={trainer.accelerator}: {world.started_by} started {world.local_ranks} processes,"
+            f"trainer.accelerator={trainer.accelerator}: {world.started_by} started {world.local_world_size} processes,"
             f" there are {torch.cuda.device_count()} GPUs; start one for each, or say trainer.accelerator=cpu"
         )
     os.environ.update(
-        MASTER_ADDR=world.address, MASTER_PORT=str(world.port), RANK=str(world.rank), WORLD_SIZE=str(world.ranks)
+        MASTER_ADDR=world.address, MASTER_PORT=str(world.port), RANK=str(world.rank), WORLD_SIZE=str(world.world_size)
     )
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
     timeout = timedelta(seconds=trainer.timeout)
     with _lost_peers_named(world):
-        store, _, _ = next(iter(rendezvous("env://", world.rank, world.ranks, timeout=timeout)))
+        store, _, _ = next(iter(rendezvous("env://", world.rank, world.world_size, timeout=timeout)))
         # The store of torchrun's agent outlives a start: what the processes of the last one wrote is not for these.
         store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         dist.init_process_group(
-            backend, store=PrefixStore("group", store), rank=world.rank, world_size=world.ranks, timeout=timeout
+            backend, store=PrefixStore("group", store), rank=world.rank, world_size=world.world_size, timeout=timeout
         )
         _place, _store = world, PrefixStore("run", store)
         store.set_timeout(timeout)
@@ -80,7 +80,7 @@ def joined(world: World, trainer: TrainerConfig) -> Iterator[None]:
         try:
             yield
         finally:
-            _place = World(rank=0, ranks=1, local_rank=0, local_ranks=1, address="", port=0, started_by="")
+            _place = World(rank=0, world_size=1, local_rank=0, local_world_size=1, address="", port=0, started_by="")
         decide_who_speaks(None)
         dist.destroy_process_group()
 
@@ -108,13 +108,13 @@ def _lost_peers_named(world: World) -> Iterator[None]:
         else:
             what = "has ended"
         raise PeerLostError(
-            f"process {world.rank} of {world.ranks}: another process of this run {what}, so this one ends too"
+            f"process {world.rank} of {world.world_size}: another process of this run {what}, so this one ends too"
         ) from error
 
 
-def first_decides(decide: Callable[[], Value]) -> Value:
+def broadcast(decide: Callable[[], Value]) -> Value:
     """What `decide` gives to the first process, in all of them; what it raises for the user, too."""
-    if _place.ranks == 1:
+    if _place.world_size == 1:
         return decide()
     found: list[Any] = [None, None]
     if is_first():
@@ -149,12 +149,12 @@ def remembered(run_dir: str | None, task: str, *, training: bool = False) -> Pat
 def first_here() -> Iterator[None]:
     """What the first process of every machine does before the others on it: what leaves files that they then find."""
     global _turns
-    if _place.ranks == 1:
+    if _place.world_size == 1:
         yield
         return
     assert _store is not None
     _turns += 1
-    done = f"turn {_turns} of machine {_place.rank // _place.local_ranks}"
+    done = f"turn {_turns} of machine {_place.rank // _place.local_world_size}"
     if _place.local_rank:
         _store.wait([done], LONG)
     try:
@@ -164,27 +164,27 @@ def first_here() -> Iterator[None]:
             _store.set(done, "1")
 
 
-def collected(value: Value) -> list[Value]:
+def gather(value: Value) -> list[Value]:
     """The values of all processes in their order, in the first one; an empty list in the others."""
-    if _place.ranks == 1:
+    if _place.world_size == 1:
         return [value]
-    values: list[Any] | None = [None] * _place.ranks if is_first() else None
+    values: list[Any] | None = [None] * _place.world_size if is_first() else None
     dist.gather_object(value, values)
     return values or []
 
 
-def exchanged(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """The values of all processes in their order, in all of them."""
-    if _place.ranks == 1:
+    if _place.world_size == 1:
         return [value]
-    values: list[Any] = [None] * _place.ranks
+    values: list[Any] = [None] * _place.world_size
     dist.all_gather_object(values, value)
     return values
 
 
 def any_has(flag: bool) -> bool:
     """Whether `flag` is set in one of the processes. Goes over the CPU: no GPU is waited for."""
-    if _place.ranks == 1:
+    if _place.world_size == 1:
         return flag
     flags = torch.tensor([int(flag)])
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
@@ -194,11 +194,11 @@ def any_has(flag: bool) -> bool:
 def total(values: Tensor) -> Tensor:
     """The sum over all processes, on the device of `values`; no gradient flows through it."""
     values = values.detach().clone()
-    if _place.ranks > 1:
+    if _place.world_size > 1:
         dist.all_reduce(values)
     return values
 
 
 def mean(values: Tensor) -> Tensor:
     """The mean over all processes; see `total`."""
-    return total(values) / _place.ranks if _place.ranks > 1 else values.detach()
+    return total(values) / _place.world_size if _place.world_size > 1 else values.detach()

@@ -16,13 +16,13 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
-from tasks.distributed.config import Strategy
+from tasks.config.training import Strategy
 from tasks.distributed.world import started, trains_or_evaluates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.config import RunConfig
+    from tasks.config.run import RunConfig
 
 LIFELINE = "TRIDENT_LIFELINE"
 """Number of a pipe's end: at its end of file the process that started this one is gone."""

@@ -13,7 +13,7 @@ from tasks.distributed import group
 if TYPE_CHECKING:
     import lightning as L
 
-    from tasks.config import RunConfig
+    from tasks.config.run import RunConfig
     from tasks.distributed.world import World
 
 
@@ -41,7 +41,7 @@ class Environment(ClusterEnvironment):
         return False
 
     def world_size(self) -> int:
-        return self._world.ranks
+        return self._world.world_size
 
     def set_world_size(self, size: int) -> None:
         """It is known."""
@@ -56,7 +56,7 @@ class Environment(ClusterEnvironment):
         return self._world.local_rank
 
     def node_rank(self) -> int:
-        return self._world.rank // self._world.local_ranks
+        return self._world.rank // self._world.local_world_size
 
 
 def devices_and_strategy(config: RunConfig) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def devices_and_strategy(config: RunConfig) -> dict[str, Any]:
     heads learn from images that not all are labelled for, and where the backbone waits.
     """
     world = group.place()
-    if world.ranks == 1:
+    if world.world_size == 1:
         return {"devices": 1}
     strategy = DDPStrategy(
         cluster_environment=Environment(world),
@@ -74,13 +74,13 @@ def devices_and_strategy(config: RunConfig) -> dict[str, Any]:
         broadcast_buffers=False,
         find_unused_parameters=len(config.named_heads()) > 1 or config.optim.heads_first > 0,
     )
-    return {"devices": world.local_ranks, "num_nodes": world.nodes, "strategy": strategy}
+    return {"devices": world.local_world_size, "num_nodes": world.nodes, "strategy": strategy}
 
 
 def without_signals(trainer: L.Trainer) -> None:
     """Keep Lightning's handler of SIGTERM away: it ends the process in the middle of things, with exit code 0, and of
     several processes it broadcasts while the others are somewhere else.
 
-    `tasks.callbacks.GentleStop` and `tasks.resume.keeper.Keeper` let all processes stop at one step.
+    `GracefulStop` and `CheckpointCallback` let all processes stop at one step.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]

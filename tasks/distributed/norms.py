@@ -1,4 +1,4 @@
-"""Batch normalisation over several processes. Letters: N images of this process, C channels, H W cells."""
+"""Batch normalisation over several processes. Shapes: N images of this process, C channels, H W cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or group.place().ranks == 1:
+        if not self.training or group.place().world_size == 1:
             return super().forward(x)
         count, mean, variance = _statistics(x.detach())
         if count <= 1:
@@ -51,7 +51,7 @@ def _statistics(x: Tensor) -> tuple[int, Tensor, Tensor]:
     if count:
         variance, mean = torch.var_mean(x.to(_wide(x)), dim=(0, 2, 3), correction=0)
         mine[:channels], mine[channels:-1] = mean, variance
-    every = [torch.empty_like(mine) for _ in range(group.place().ranks)]
+    every = [torch.empty_like(mine) for _ in range(group.place().world_size)]
     dist.all_gather(every, mine)
     parts = torch.stack(every)
     counts = parts[:, -1:]
@@ -113,7 +113,7 @@ def average_statistics(norms: Iterable[nn.BatchNorm2d]) -> None:
         for buffer in (norm.running_mean, norm.running_var)
         if buffer is not None
     ]
-    if group.place().ranks == 1 or not buffers:
+    if group.place().world_size == 1 or not buffers:
         return
     together = group.mean(torch.cat(buffers))
     for buffer, averaged in zip(buffers, torch.split(together, [len(buffer) for buffer in buffers]), strict=True):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from heads.structures import Batch
     from tasks.data.splits import DataSplits, JointSplits
-    from tasks.evaluator import Evaluator
+    from tasks.evaluators.base import Evaluator
 
 
 def check_size(splits: DataSplits | JointSplits, *, training: bool) -> None:
@@ -30,12 +30,12 @@ def check_size(splits: DataSplits | JointSplits, *, training: bool) -> None:
     Raises:
         InputError: a split has fewer.
     """
-    ranks = group.place().ranks
+    world_size = group.place().world_size
     for name in ("train", "val", "test") if training else ("val", "test"):
         split = getattr(splits, name)
-        if split is not None and len(split) < ranks:
+        if split is not None and len(split) < world_size:
             raise InputError(
-                f"trainer.devices: there are {ranks} processes, and the {len(split)} images of the split {name} do not"
+                f"trainer.devices: there are {world_size} processes, and the {len(split)} images of the split {name} do not"
                 f" give each of them one; start at most {len(split)}"
             )
 
@@ -59,13 +59,14 @@ def weighted(
     """
     device = batch.images.device
     amounts = {
-        name: losses.over if isinstance(losses, Losses) else _images(batch, name) for name, losses in parts.items()
+        name: losses.normalizer if isinstance(losses, Losses) else _images(batch, name)
+        for name, losses in parts.items()
     }
     mine = torch.stack(
         [torch.as_tensor(amounts.get(name, 0), dtype=torch.float64, device=device).detach() for name in heads]
     )
     every = group.total(mine)
-    shares = torch.where(mine > 0, mine, 1) * group.place().ranks / torch.where(every > 0, every, 1)
+    shares = torch.where(mine > 0, mine, 1) * group.place().world_size / torch.where(every > 0, every, 1)
     out: dict[str, dict[str, Tensor]] = {}
     for name, share, amount in zip(heads, shares, every, strict=True):
         if name in parts:
@@ -84,7 +85,7 @@ def merged(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Ten
     """Of weighted losses, the mean over all processes, by head and name; for logs."""
     sums: dict[str, dict[str, float]] = {}
     plain = {name: {part: float(value.detach()) for part, value in losses.items()} for name, losses in parts.items()}
-    everyone = group.exchanged(plain)
+    everyone = group.all_gather(plain)
     for theirs in everyone:
         for name, losses in theirs.items():
             for part, value in losses.items():
@@ -95,8 +96,8 @@ def merged(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Ten
 
 def figures(evaluators: Mapping[str, Evaluator[Any]]) -> dict[str, dict[str, float | None]]:
     """By head, the figures of all that all processes saw. The evaluators of the first process then hold all of it."""
-    parts = group.collected({name: evaluator.seen() for name, evaluator in evaluators.items()})
+    parts = group.gather({name: evaluator.state() for name, evaluator in evaluators.items()})
     for other in parts[1:]:
         for name, evaluator in evaluators.items():
-            evaluator.add(other[name])
-    return group.first_decides(lambda: {name: evaluator.figures() for name, evaluator in evaluators.items()})
+            evaluator.merge(other[name])
+    return group.broadcast(lambda: {name: evaluator.figures() for name, evaluator in evaluators.items()})

@@ -15,7 +15,7 @@ from backbone.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tasks.config import RunConfig
+    from tasks.config.run import RunConfig
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_NODES")
@@ -33,16 +33,16 @@ class World:
     """This process among all, on all machines.
 
     Attributes:
-        rank, ranks: 0 .. ranks - 1, over all machines.
-        local_rank, local_ranks: on this machine.
+        rank, world_size: 0 .. world_size - 1, over all machines.
+        local_rank, local_world_size: on this machine.
         address, port: where the first process listens.
         started_by: for messages.
     """
 
     rank: int
-    ranks: int
+    world_size: int
     local_rank: int
-    local_ranks: int
+    local_world_size: int
     address: str
     port: int
     started_by: str
@@ -50,7 +50,7 @@ class World:
     @property
     def nodes(self) -> int:
         """Machines, all with as many processes."""
-        return self.ranks // self.local_ranks
+        return self.world_size // self.local_world_size
 
 
 def started(environment: Mapping[str, str] = os.environ) -> World | None:
@@ -69,28 +69,28 @@ def started(environment: Mapping[str, str] = os.environ) -> World | None:
         return int(environment[name])
 
     if by == "torchrun":
-        rank, ranks, local_rank, local_ranks, port = (number(name) for name in (*TORCHRUN[:4], TORCHRUN[5]))
+        rank, world_size, local_rank, local_world_size, port = (number(name) for name in (*TORCHRUN[:4], TORCHRUN[5]))
         address = environment["MASTER_ADDR"]
     else:
-        rank, ranks, local_rank, nodes = (number(name) for name in (*SLURM[:3], SLURM[4]))
-        if ranks % nodes:
+        rank, world_size, local_rank, nodes = (number(name) for name in (*SLURM[:3], SLURM[4]))
+        if world_size % nodes:
             raise InputError(
-                f"SLURM_STEP_NUM_TASKS={ranks}: does not divide over {nodes} machines; start as many processes on"
+                f"SLURM_STEP_NUM_TASKS={world_size}: does not divide over {nodes} machines; start as many processes on"
                 " each, by srun --ntasks-per-node"
             )
-        local_ranks = ranks // nodes
+        local_world_size = world_size // nodes
         address = environment.get("MASTER_ADDR") or first_node(environment["SLURM_STEP_NODELIST"])
         job = int(environment.get("SLURM_JOB_ID", "0")) + int(environment.get("SLURM_STEP_ID", "0"))
         port = int(environment.get("MASTER_PORT") or FIRST_PORT + job % PORTS)
-    if ranks == 1:
+    if world_size == 1:
         return None
-    if ranks % local_ranks:
+    if world_size % local_world_size:
         raise InputError(
-            f"WORLD_SIZE={ranks}, LOCAL_WORLD_SIZE={local_ranks}: every machine must have as many processes; start"
+            f"WORLD_SIZE={world_size}, LOCAL_WORLD_SIZE={local_world_size}: every machine must have as many processes; start"
             " torchrun with one --nproc-per-node everywhere"
         )
     return World(
-        rank=rank, ranks=ranks, local_rank=local_rank, local_ranks=local_ranks, address=address, port=port,
+        rank=rank, world_size=world_size, local_rank=local_rank, local_world_size=local_world_size, address=address, port=port,
         started_by=by,
     )  # fmt: skip
 
@@ -119,10 +119,10 @@ def check(config: RunConfig, world: World | None) -> None:
         return
     if not trains_or_evaluates(config):
         raise InputError(
-            f"mode={config.mode.value}: {world.started_by} started {world.ranks} processes, this works in one; start it"
-            " alone"
+            f"mode={config.mode.value}: {world.started_by} started {world.world_size} processes, this works in one; start"
+            " it alone"
         )
-    counts = ("devices", trainer.devices, world.local_ranks), ("num_nodes", trainer.num_nodes, world.nodes)
+    counts = ("devices", trainer.devices, world.local_world_size), ("num_nodes", trainer.num_nodes, world.nodes)
     for name, given, there in counts:
         if given is not None and given != there:
             raise InputError(

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.data.images import read_image
+    from tasks.data.files.images import read_image
     from tasks.predict.loading import load
     from tasks.predict.predictor import Prediction, Predictor
 
@@ -25,7 +25,7 @@ _HOME = {
     "Prediction": "tasks.predict.predictor",
     "Predictor": "tasks.predict.predictor",
     "load": "tasks.predict.loading",
-    "read_image": "tasks.data.images",
+    "read_image": "tasks.data.files.images",
 }
 
 

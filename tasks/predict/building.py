@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, cast
 
 from backbone.errors import InputError
 from tasks.build import build_model, build_trainer
-from tasks.checkpoint import is_foreign, left_out, load_into, read_header
-from tasks.config import Task
+from tasks.checkpoints.model_file import is_foreign, left_out, load_into, read_header
+from tasks.checkpoints.public_weights import load_foreign
+from tasks.config.run import Task
+from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.labels import LabelMap
-from tasks.data.transform_config import DeepLabTransformConfig
-from tasks.data.voc_segmentation import VOC_CLASSES
-from tasks.foreign import load_foreign
-from tasks.machine import check_accelerator
+from tasks.data.transforms.config import DeepLabTransformConfig
 from tasks.predict.predictor import Predictor
+from tasks.runs.machine import check_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.config import RunConfig
+    from tasks.config.run import RunConfig
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
             " of its classes; leave it out"
         )
     elif config.artifact is not None:
-        from tasks.deploy.evaluate import load_artifact
+        from tasks.deploy.opening import load_artifact
 
         file, labels = load_artifact(config)
         model = cast("VisionModel", file)

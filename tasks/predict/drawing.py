@@ -13,15 +13,15 @@ from PIL import Image, ImageDraw
 
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
-from tasks.report.draw import DARK, PALETTE, WHITE, Boxes, draw_boxes, readable
-from tasks.report.draw_masks import PIXELS_AT_ONCE, draw_mask, legend
+from tasks.drawing.boxes import DARK, PALETTE, WHITE, Boxes, draw_boxes, readable
+from tasks.drawing.masks import PIXELS_AT_ONCE, draw_mask, legend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from tasks.report.draw import Colour
+    from tasks.drawing.boxes import Colour
 
     Pixels: TypeAlias = NDArray[np.uint8]
 

@@ -8,9 +8,9 @@ import hydra
 from omegaconf import OmegaConf
 
 from conf.schema import register
-from tasks.config import Mode, RunConfig
+from tasks.cli.restore import with_checkpoint
+from tasks.config.run import Mode, RunConfig
 from tasks.predict.building import build_predictor
-from tasks.restore import with_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """A model that answers about pictures: arrays in, typed answers of every head out.
 
-Letters: N images, H W pixels.
+Shapes: N images, H W pixels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.sample import Sample
-from tasks.model import predict
+from tasks.inference import predict
 from tasks.predict.drawing import draw_answers
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tasks.data.labels import LabelMap
-    from tasks.data.sampling import Transform
+    from tasks.data.sample import Transform
     from tasks.model import VisionModel
 
     Pixels: TypeAlias = NDArray[np.uint8]
@@ -74,7 +74,7 @@ class Predictor:
         same_size: whether it gives all pictures one size; otherwise the model sees them one by one.
         device: where the model runs; it is moved there.
         precision: 32-true, bf16-mixed or 16-mixed.
-        multi_scale: average segmentation over several scales (see `tasks.evaluation.multi_scale`).
+        multi_scale: average segmentation over several scales (see `tasks.inference`).
         batch_size: images that the model sees at once.
         score: detections below it are not drawn, unless `draw` is told otherwise.
         overlay: opacity of masks when drawn.

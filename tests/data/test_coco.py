@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
-from tasks.data.coco import CocoDetection
 from tasks.data.config import BadBoxes, CocoConfig
+from tasks.data.formats.coco.boxes import CocoDetection
 from tests.data.builders import CATEGORIES, box_entry, image_entry, picture, write_coco_split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.data.detection import DetectionDataset
+    from tasks.data.datasets.detection import DetectionDataset
 
 
 def read(root: Path, images: list[dict[str, Any]], boxes: list[dict[str, Any]], **policy: BadBoxes) -> DetectionDataset:
@@ -244,5 +244,5 @@ def test_download_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         write_coco_split(root, [image_entry(1)], [])
         write_coco_split(root, [image_entry(2)], [], split="val2017")
 
-    monkeypatch.setattr("tasks.data.coco_download.download_coco", download)
+    monkeypatch.setattr("tasks.data.formats.coco.download.download_coco", download)
     assert len(CocoConfig(root=str(tmp_path / "new"), download=True).build("detection").train) == 1

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from backbone.errors import InputError
-from tasks.data.coco_outlines import fault
-from tasks.data.coco_segmentation import CocoSegmentation
 from tasks.data.config import BadBoxes, CocoConfig
-from tasks.data.voc_segmentation import VOC_CLASSES
+from tasks.data.formats.coco.masks import CocoSegmentation
+from tasks.data.formats.coco.outlines import fault
+from tasks.data.formats.voc.masks import VOC_CLASSES
 from tests.data.builders import image_entry, write_coco_split
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from backbone.errors import InputError
 from tasks.data.config import BadBoxes, CocoConfig, DataConfig, PicturesConfig, ShapesConfig, VocConfig
-from tasks.data.transform_config import SSDTransformConfig, TransformConfig
+from tasks.data.transforms.config import SSDTransformConfig, TransformConfig
 from tests.processes import loaded_by
 
 

@@ -16,12 +16,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 
 from backbone.errors import InputError
-from tasks.data.colour import ColourJitter, adjust_brightness, adjust_contrast, adjust_saturation, turn_hue
-from tasks.data.crops import CentralPart, CentreCrop, RandomCrop, draw_window
-from tasks.data.encoded import EncodedImage, EncodedSample, Window
-from tasks.data.resizing import resize
+from tasks.data.files.encoded import EncodedImage, EncodedSample, Window
 from tasks.data.sample import Sample
-from tasks.data.transform_config import Interpolation
+from tasks.data.transforms.colour import ColourJitter, adjust_brightness, adjust_contrast, adjust_saturation, turn_hue
+from tasks.data.transforms.config import Interpolation
+from tasks.data.transforms.imagenet import CentralPart, CentreCrop, RandomCrop, draw_window
+from tasks.data.transforms.resizing import resize
 from tests.data.builders import jpeg, picture
 from tests.data.builders import sample as sample_with_boxes
 

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from backbone.errors import InputError
-from tasks.data import download
-from tasks.data.coco_download import COCO_2017, Archive, download_coco
-from tasks.data.download import fetch
+from tasks.data.files import download
+from tasks.data.files.download import fetch
+from tasks.data.formats.coco.download import COCO_2017, Archive, download_coco
 from tests.data.builders import tree, zipped
 from tests.file_server import Server
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
-from tasks.data.coco import CocoDetection
-from tasks.data.coco_segmentation import CocoSegmentation
 from tasks.data.config import BadBoxes, FolderConfig, MasksConfig, VocConfig
 from tasks.data.faults import caution, collected, each, fault
+from tasks.data.formats.coco.boxes import CocoDetection
+from tasks.data.formats.coco.masks import CocoSegmentation
 from tests.data.builders import box_entry, image_entry, jpeg, picture, voc_object, voc_xml, write_coco_split, write_voc
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from torchvision.datasets import ImageFolder
 
 from backbone.errors import InputError
 from tasks.data.config import FolderConfig, ImageNetConfig, ShardsConfig
-from tasks.data.crops import CentreCrop, RandomCrop
-from tasks.data.sampling import TransformedData
+from tasks.data.loading.sampling import TransformedData
+from tasks.data.transforms.imagenet import CentreCrop, RandomCrop
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 
 from backbone.errors import InputError
 from tasks.data.config import ImageNetConfig
-from tasks.data.imagenet_classes import read_classes, read_devkit
+from tasks.data.formats.imagenet_classes import read_classes, read_devkit
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:

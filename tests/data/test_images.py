@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from backbone.errors import InputError
-from tasks.data.images import read_image
+from tasks.data.files.images import read_image
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:

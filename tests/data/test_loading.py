@@ -14,14 +14,14 @@ import torch
 
 from backbone.errors import InputError
 from heads.structures import Batch, DetectionTargets
-from tasks.data import datamodule as datamodule_module
-from tasks.data.collate import Collate
+from tasks.commands.preflight import report_small
 from tasks.data.config import CocoConfig
-from tasks.data.datamodule import DataModule, clean_error, default_workers, start_worker
-from tasks.data.sampling import EvaluationSampler, TrainingSampler, TransformedData
-from tasks.data.transform_config import SSDTransformConfig
-from tasks.data.transforms import EvalTransform
-from tasks.detection import report_small
+from tasks.data.loading import datamodule as datamodule_module
+from tasks.data.loading.collate import Collate
+from tasks.data.loading.datamodule import DataModule, clean_error, default_workers, start_worker
+from tasks.data.loading.sampling import EvaluationSampler, TrainingSampler, TransformedData
+from tasks.data.transforms.config import SSDTransformConfig
+from tasks.data.transforms.ssd import EvalTransform
 from tests.data.builders import box_entry, image_entry, sample, write_coco_split
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ def test_collate_without_any_object() -> None:
     assert targets.labels.shape == targets.crowd.shape == (2, 0)
 
 
-@pytest.mark.parametrize(("length", "ranks"), [(10, 1), (10, 3), (7, 2), (2, 3), (1, 1)])
-def test_every_image_is_trained_on_in_every_epoch(length: int, ranks: int) -> None:
-    samplers = [TrainingSampler(length, 4, seed=5, rank=rank, ranks=ranks) for rank in range(ranks)]
+@pytest.mark.parametrize(("length", "world_size"), [(10, 1), (10, 3), (7, 2), (2, 3), (1, 1)])
+def test_every_image_is_trained_on_in_every_epoch(length: int, world_size: int) -> None:
+    samplers = [TrainingSampler(length, 4, seed=5, rank=rank, world_size=world_size) for rank in range(world_size)]
     keys = [list(sampler) for sampler in samplers]
     assert len({len(part) for part in keys}) == 1
     assert [len(part) for part in keys] == [len(sampler) for sampler in samplers]
@@ -128,11 +128,11 @@ def test_order_and_seeds_follow_from_seed_and_epoch() -> None:
     assert len({seed for number in range(3) for _, seed in keys(0, number)}) == 60
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
-def test_every_image_is_evaluated_once(ranks: int) -> None:
-    parts = [list(EvaluationSampler(5, rank, ranks)) for rank in range(ranks)]
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_every_image_is_evaluated_once(world_size: int) -> None:
+    parts = [list(EvaluationSampler(5, rank, world_size)) for rank in range(world_size)]
     assert sorted(position for part in parts for position in part) == [0, 1, 2, 3, 4]
-    assert [len(EvaluationSampler(5, rank, ranks)) for rank in range(ranks)] == [len(part) for part in parts]
+    assert [len(EvaluationSampler(5, rank, world_size)) for rank in range(world_size)] == [len(part) for part in parts]
 
 
 def test_plain_positions_are_their_own_seed(splits: DataSplits) -> None:

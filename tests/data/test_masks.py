@@ -16,9 +16,9 @@ from PIL import Image
 from backbone.errors import InputError
 from conf.schema import register
 from tasks.data.config import MasksConfig
+from tasks.data.files.mask_files import ColourMasks, IndexMasks
+from tasks.data.formats.mask_folder import MaskFolders
 from tasks.data.labels import LabelMap
-from tasks.data.mask_files import ColourMasks, IndexMasks
-from tasks.data.masks import MaskFolders
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from backbone.errors import InputError
 from heads.structures import VOID, DetectionTargets, SegmentationTargets
-from tasks.data.collate import Collate
 from tasks.data.config import CocoConfig, MixedConfig, ShapesConfig
-from tasks.data.datamodule import DataModule
+from tasks.data.datasets.mixed import MixedData
 from tasks.data.joint import Need, build_joint
-from tasks.data.mixed import MixedData, MixedSampler, shares
+from tasks.data.loading.collate import Collate
+from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.mixed import MixedSampler, shares
 from tasks.data.sample import Sample
 from tasks.data.splits import JointSplits
-from tasks.data.transform_config import JointTransformConfig
+from tasks.data.transforms.config import JointTransformConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,23 +58,25 @@ def positions(sampler: MixedSampler, epoch: int) -> list[int]:
 @given(
     sizes=st.lists(st.integers(2, 40), min_size=1, max_size=3),
     share=st.lists(st.integers(1, 5), min_size=3, max_size=3),
-    ranks=st.integers(1, 3),
+    world_size=st.integers(1, 3),
     epoch=st.integers(0, 4),
 )
-def test_an_epoch(sizes: list[int], share: list[int], ranks: int, epoch: int) -> None:
+def test_an_epoch(sizes: list[int], share: list[int], world_size: int, epoch: int) -> None:
     share = share[: len(sizes)]
-    by_rank = [MixedSampler(sizes, share, 7, rank, ranks) for rank in range(ranks)]
+    by_rank = [MixedSampler(sizes, share, 7, rank, world_size) for rank in range(world_size)]
     seen = [np.array(positions(sampler, epoch)).reshape(-1, sum(share)) for sampler in by_rank]
-    batches = max(-(-size // (part * ranks)) for size, part in zip(sizes, share, strict=True))
+    batches = max(-(-size // (part * world_size)) for size, part in zip(sizes, share, strict=True))
     starts = np.cumsum([0, *sizes])
     assert {batch.shape for batch in seen} == {(batches, sum(share))}
     for part, (size, count) in enumerate(zip(sizes, share, strict=True)):
         inside = [(batch >= starts[part]) & (batch < starts[part + 1]) for batch in seen]
         assert all((one.sum(axis=1) == count).all() for one in inside)  # every batch holds its share
         times = Counter(np.concatenate([batch[one] for batch, one in zip(seen, inside, strict=True)]).tolist())
-        if -(-size // (count * ranks)) == batches:  # it defines the epoch: each once, some again to fill the last batch
+        if (
+            -(-size // (count * world_size)) == batches
+        ):  # it defines the epoch: each once, some again to fill the last batch
             assert len(times) == size
-            assert sum(times.values()) - size < count * ranks
+            assert sum(times.values()) - size < count * world_size
 
 
 def test_smaller_parts_go_on_pass_after_pass() -> None:

@@ -10,12 +10,13 @@ import torch
 
 from backbone.errors import InputError
 from tasks.data.config import FolderConfig
-from tasks.data.datamodule import DataModule
-from tasks.data.encoded import EncodedSample
-from tasks.data.progressive import GrowingSize, ProgressiveSampler
-from tasks.data.sampling import TrainingSampler, TransformedData
-from tasks.data.transform_config import ImageNetTransformConfig, SSDTransformConfig
-from tasks.data.transforms import EvalTransform
+from tasks.data.files.encoded import EncodedSample
+from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.progressive import ProgressiveSampler
+from tasks.data.loading.sampling import TrainingSampler, TransformedData
+from tasks.data.transforms.config import ImageNetTransformConfig, SSDTransformConfig
+from tasks.data.transforms.growing import GrowingSize
+from tasks.data.transforms.ssd import EvalTransform
 from tests.data.builders import jpeg, picture
 from tests.e2e.command import tiny_run
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
-from tasks.data.coco import CocoDetection
 from tasks.data.config import BadBoxes, CocoConfig, VocConfig
-from tasks.data.transform_config import SSDTransformConfig
-from tasks.data.transforms import TrainTransform
+from tasks.data.formats.coco.boxes import CocoDetection
+from tasks.data.transforms.config import SSDTransformConfig
+from tasks.data.transforms.ssd import TrainTransform
 from tests.real_data import NEEDED, ROOT
 
 if TYPE_CHECKING:

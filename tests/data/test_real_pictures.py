@@ -8,8 +8,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from tasks.data.config import FolderConfig, ImageNetConfig
-from tasks.data.crops import CentreCrop, RandomCrop
-from tasks.data.sampling import TransformedData
+from tasks.data.loading.sampling import TransformedData
+from tasks.data.transforms.imagenet import CentreCrop, RandomCrop
 from tests.real_data import NEEDED, ROOT
 
 pytestmark = NEEDED

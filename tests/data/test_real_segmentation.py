@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.coco_segmentation import VOC_NAMES
 from tasks.data.config import CocoConfig, VocConfig
-from tasks.data.scaling_crops import ScalingCrops
-from tasks.data.voc_segmentation import VOC_CLASSES
+from tasks.data.formats.coco.masks import VOC_NAMES
+from tasks.data.formats.voc.masks import VOC_CLASSES
+from tasks.data.transforms.deeplab import ScalingCrops
 from tests.real_data import NEEDED, ROOT
 
 pytestmark = NEEDED

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backbone.errors import InputError
 from tasks.data.sample import Sample
-from tasks.data.scaling_crops import ScalingCrops, WholeImage
+from tasks.data.transforms.deeplab import ScalingCrops, WholeImage
 from tests.data.builders import picture, sample
 
 VOID, FILL = 255, 128
@@ -188,7 +188,7 @@ def test_impossible_side() -> None:
 
 
 def test_window_of_no_kind() -> None:
-    from tasks.data.transforms import WindowStep
+    from tasks.data.transforms.ssd import WindowStep
 
     with pytest.raises(TypeError, match=r"abstract class WindowStep .*choose"):
         WindowStep(8)

@@ -11,11 +11,11 @@ import pytest
 
 from backbone.errors import InputError
 from tasks.data.config import ShapesConfig
-from tasks.data.shapes import scene as scene_module
-from tasks.data.shapes import splits as splits_module
-from tasks.data.shapes.outlines import NAMES, OUTLINES
-from tasks.data.shapes.scene import MAX_OBJECTS, MIN_VISIBLE, SCALES, Scene, draw_scene
-from tasks.data.shapes.splits import build_splits, ensure_scenes, scenes_folder
+from tasks.data.formats.shapes import scene as scene_module
+from tasks.data.formats.shapes import splits as splits_module
+from tasks.data.formats.shapes.outlines import NAMES, OUTLINES
+from tasks.data.formats.shapes.scene import MAX_OBJECTS, MIN_VISIBLE, SCALES, Scene, draw_scene
+from tasks.data.formats.shapes.splits import build_splits, ensure_scenes, scenes_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
-from tasks.data import tar_index
 from tasks.data.config import ShardsConfig
-from tasks.data.crops import RandomCrop
-from tasks.data.sampling import TransformedData
+from tasks.data.formats.shards import index as tar_index
+from tasks.data.loading.sampling import TransformedData
+from tasks.data.transforms.imagenet import RandomCrop
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.transform_config import SSDTransformConfig
-from tasks.data.transforms import MASK_FILL, EvalTransform, TrainTransform
+from tasks.data.transforms.config import SSDTransformConfig
+from tasks.data.transforms.ssd import MASK_FILL, EvalTransform, TrainTransform
 from tests.data.builders import sample
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def test_importing_asks_no_network() -> None:
         "sys.modules['torch'] = None\n"
         "def refuse(*a, **k): raise SystemExit('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import tasks.data.transforms\n"
+        "import tasks.data.transforms.ssd\n"
         "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from backbone.errors import InputError
-from tasks.data.unpack import unpack
+from tasks.data.files.unpack import unpack
 from tests.data.builders import tree, zipped
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_links_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("file", "make"), [("x.zip", zipped), ("x.tar.gz", tarred)])
 def test_a_bomb_is_refused_before_it_is_written(tmp_path, monkeypatch, file, make):
-    monkeypatch.setattr("tasks.data.unpack.BOMB_FLOOR", 1000)
+    monkeypatch.setattr("tasks.data.files.unpack.BOMB_FLOOR", 1000)
     archive = make(tmp_path / file, {"a": bytes(3_000_000)})
     with pytest.raises(InputError, match=r"unpacks to more than .* bytes, 200 times its size"):
         unpack(archive, tmp_path / "out", **QUIET)

@@ -8,7 +8,7 @@ import pytest
 
 from backbone.errors import InputError
 from tasks.data.config import BadBoxes, VocConfig
-from tasks.data.voc_detection import VocDetection
+from tasks.data.formats.voc.boxes import VocDetection
 from tests.data.builders import voc_object, voc_xml, write_voc
 
 if TYPE_CHECKING:

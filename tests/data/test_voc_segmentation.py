@@ -18,9 +18,9 @@ from scipy.io import savemat
 
 from backbone.errors import InputError
 from tasks.data.config import VocConfig
-from tasks.data.sbd import add_sbd, read_mat
-from tasks.data.voc_download import Archive, download_voc
-from tasks.data.voc_segmentation import VOC_CLASSES, VocSegmentation
+from tasks.data.formats.voc.download import Archive, download_voc
+from tasks.data.formats.voc.masks import VOC_CLASSES, VocSegmentation
+from tasks.data.formats.voc.sbd import add_sbd, read_mat
 from tests.data.builders import jpeg, picture, tree, voc_object, voc_xml
 from tests.file_server import Server
 

@@ -14,7 +14,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from backbone.errors import InputError
-from tasks.data.workers import loading_explained
+from tasks.data.loading.workers import loading_explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 
 from backbone.errors import InputError
+from tasks.commands.export.calibration import calibrate_on
+from tasks.commands.export.comparison import differences
+from tasks.config.export import ExportConfig, Format, Precision
 from tasks.data.sample import Sample
 from tasks.deploy import toolchains
 from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
-from tasks.deploy.calibration import calibrate_on
-from tasks.deploy.comparison import differences
-from tasks.deploy.config import ExportConfig, Format, Precision
 from tasks.deploy.endings import Cells, Pixels, Seen, canvas, ending_of, reading
 from tasks.deploy.graph import ExportGraph
-from tasks.whole_file import write_whole
+from tasks.runs.folder import write_whole
+from tests.commands.predict.models import predictor
 from tests.data.builders import jpeg, picture
 from tests.deploy.test_header import header
-from tests.predict.models import predictor
 
 HEADS = ("classification", "detection", "segmentation")
 SIZE = 64

@@ -12,7 +12,7 @@ from backbone.config import Padding
 from backbone.mobilenet_v2 import MobileNetV2
 from tasks.deploy.folding import FoldedConv, absorb_scaling, folded
 from tasks.model import VisionModel
-from tests.predict.models import predictor
+from tests.commands.predict.models import predictor
 
 
 def model(*heads: str) -> VisionModel:

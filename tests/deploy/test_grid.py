@@ -11,8 +11,8 @@ import torch
 
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.rounding import round_weights
+from tests.commands.predict.models import predictor
 from tests.data.builders import picture
-from tests.predict.models import predictor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,8 +13,8 @@ from backbone.config import Padding
 from tasks.deploy.folding import FoldedConv
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.rounding import Inputs, on_grid, round_weights
+from tests.commands.predict.models import predictor
 from tests.data.builders import picture
-from tests.predict.models import predictor
 
 
 def folded(**how: object) -> FoldedConv:

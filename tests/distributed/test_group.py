@@ -12,7 +12,7 @@ from torch import nn
 from backbone.errors import InputError
 from heads.head import Losses
 from heads.structures import Batch
-from tasks.config import TrainerConfig
+from tasks.config.training import TrainerConfig
 from tasks.distributed import group, sharing
 from tasks.distributed.norms import GlobalBatchNorm, average_statistics, synchronise
 from tasks.distributed.world import PeerLostError, started
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def together(work: Callable[[int], Any], ranks: int, timeout: int = 60) -> list[Any]:
+def together(work: Callable[[int], Any], world_size: int, timeout: int = 60) -> list[Any]:
     """What `work` returns to each of several processes that have met."""
 
     def meet() -> Any:
@@ -34,14 +34,14 @@ def together(work: Callable[[int], Any], ranks: int, timeout: int = 60) -> list[
         except (InputError, PeerLostError) as error:
             return f"{type(error).__name__}: {error}"
 
-    return in_ranks(ranks, meet)
+    return in_ranks(world_size, meet)
 
 
 def test_without_a_group_everything_is_of_one_process() -> None:
-    assert group.place().ranks == 1
+    assert group.place().world_size == 1
     assert group.is_first()
-    assert group.first_decides(lambda: 5) == 5
-    assert group.collected(1) == group.exchanged(1) == [1]
+    assert group.broadcast(lambda: 5) == 5
+    assert group.gather(1) == group.all_gather(1) == [1]
     assert group.any_has(True)
     with group.first_here():
         assert group.total(torch.ones(2)).tolist() == group.mean(torch.ones(2)).tolist() == [1, 1]
@@ -53,7 +53,7 @@ def test_what_processes_tell_each_other() -> None:
             pass
         numbers = torch.tensor([1.0, rank])
         return (
-            group.first_decides(lambda: f"of {rank}"), group.collected(rank), group.exchanged(rank),
+            group.broadcast(lambda: f"of {rank}"), group.gather(rank), group.all_gather(rank),
             group.any_has(rank == 1), group.any_has(False), group.total(numbers).tolist(), group.mean(numbers).tolist(),
         )  # fmt: skip
 
@@ -65,7 +65,7 @@ def test_what_the_first_refuses_all_refuse() -> None:
     def refuse() -> None:
         raise InputError("run_dir=x: is not empty")
 
-    assert together(lambda _: group.first_decides(refuse), 2) == ["InputError: run_dir=x: is not empty"] * 2
+    assert together(lambda _: group.broadcast(refuse), 2) == ["InputError: run_dir=x: is not empty"] * 2
 
 
 def test_one_process_speaks() -> None:
@@ -131,8 +131,8 @@ PARTS = {2: ([0, 1, 2, 3, 4], [5]), 3: ([0, 1], [], [2, 3, 4, 5])}
 """Images of each process: parts of any size, none too."""
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_batch_normalisation_is_that_of_all_images(ranks: int) -> None:
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_batch_normalisation_is_that_of_all_images(world_size: int) -> None:
     torch.manual_seed(0)
     x = 3 + 2 * torch.randn(6, 4, 3, 2, dtype=torch.float64)
     weights = torch.randn(6, 4, 3, 2, dtype=torch.float64)
@@ -156,10 +156,10 @@ def test_batch_normalisation_is_that_of_all_images(ranks: int) -> None:
         model = nn.Sequential(fresh())
         synchronise(model)
         assert isinstance(model[0], GlobalBatchNorm)
-        return run(model[0], PARTS[ranks][rank])
+        return run(model[0], PARTS[world_size][rank])
 
     of_all = run(fresh(), list(range(6)))
-    found = together(work, ranks)
+    found = together(work, world_size)
     for place in (0, 1):  # outputs, gradients of inputs
         torch.testing.assert_close([image for one in found for image in one[place]], of_all[place])
     for place in (2, 3):  # gradients of parameters add up

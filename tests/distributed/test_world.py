@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from backbone.errors import InputError
-from tasks.config import Mode, RunConfig, Task, TrainerConfig
+from tasks.config.run import Mode, RunConfig, Task
+from tasks.config.training import Strategy, TrainerConfig
 from tasks.distributed import launch, world
-from tasks.distributed.config import Strategy
 from tasks.distributed.world import World, check, first_node, started
 
 TORCHRUN = {
@@ -35,16 +35,18 @@ def config(mode: Mode = Mode.train, **trainer: Any) -> RunConfig:
 def test_torchrun() -> None:
     found = started(TORCHRUN)
     assert found == World(
-        rank=3, ranks=4, local_rank=1, local_ranks=2, address="10.0.0.1", port=29500, started_by="torchrun"
+        rank=3, world_size=4, local_rank=1, local_world_size=2, address="10.0.0.1", port=29500, started_by="torchrun"
     )
     assert found.nodes == 2
 
 
 def test_slurm() -> None:
     found = started(SLURM)
-    assert found == World(rank=2, ranks=4, local_rank=0, local_ranks=2, address="gpu07", port=16235, started_by="SLURM")
+    assert found == World(
+        rank=2, world_size=4, local_rank=0, local_world_size=2, address="gpu07", port=16235, started_by="SLURM"
+    )
     assert started(SLURM | {"MASTER_ADDR": "head", "MASTER_PORT": "1"}) == World(
-        rank=2, ranks=4, local_rank=0, local_ranks=2, address="head", port=1, started_by="SLURM"
+        rank=2, world_size=4, local_rank=0, local_world_size=2, address="head", port=1, started_by="SLURM"
     )
 
 

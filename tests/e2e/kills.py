@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file
 
-import tasks.train  # noqa: F401  # heavy, and imported once here instead of in every process
-from tasks.resume.file import read
-from tasks.run import INTERRUPTED, main
+import tasks.commands.train  # noqa: F401  # heavy, and imported once here instead of in every process
+from tasks.cli.leaving import INTERRUPTED
+from tasks.run import main
+from tasks.training.resume.file import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -51,7 +51,7 @@ def test_trains_as_one_process_with_the_same_images(
 
     What is left is from the losses, which are computed in float32, and from negatives that are equally hard.
     """
-    monkeypatch.setattr("tasks.config.PRECISIONS", ("32-true", "64-true"))
+    monkeypatch.setattr("tasks.config.run.PRECISIONS", ("32-true", "64-true"))
     words = ("task=detection", *TINY, *CPU, *FROZEN, f"data.root={trained / 'scenes'}", "trainer.precision=64-true")
     assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'one'}") == 0
     both = ("data.batch_size=2", "trainer.sync_batchnorm=true")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backbone.errors import InputError
-from tasks.config import Mode, RunConfig, TrainerConfig
-from tasks.inspect.reading import Reading
+from tasks.commands.inspect.reading import Reading
+from tasks.config.run import Mode, RunConfig
+from tasks.config.training import TrainerConfig
+from tests.commands.inspect.test_duplicates import noise
 from tests.data.builders import jpeg, picture
 from tests.e2e.command import TINY, tiny_run, trident
-from tests.inspect.test_duplicates import noise
 from tests.real_data import ROOT, THERE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.numpy import load_file
 
-from tasks.lightning_task import VisionTask
+from tasks.vision_task import VisionTask
 from tests.e2e.command import tiny_run
 from tests.e2e.kills import digest, fingerprint
 
@@ -104,13 +104,13 @@ def test_only_the_evaluation_is_missing(
 ) -> None:
     words = (*RESUMED, "task=classification", "trainer.max_steps=2")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.train.evaluate_splits", lambda *_: die())
+        patch.setattr("tasks.commands.train.evaluate_splits", lambda *_: die())
         with pytest.raises(Killed):
             tiny_run(patch, tmp_path, *words)
     wanted = digest(load_file(tmp_path / "run" / "model.safetensors"))
     with monkeypatch.context() as patch:
         at_step(patch, 0, die)
-        patch.setattr("tasks.train.build_trainer", die)
+        patch.setattr("tasks.commands.train.build_trainer", die)
         assert tiny_run(patch, tmp_path, *words) == 0
     assert "going on after step 2 of 2" in capsys.readouterr().out
     assert digest(load_file(tmp_path / "run" / "model.safetensors")) == wanted

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.shapes.writers import MASK_NAMES
+from tasks.data.formats.shapes.writers import MASK_NAMES
 from tests.e2e.command import TINY, tiny_run, trident
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.deeplabv3.upsample import label_mask, matrix
 from heads.head import Head
 from heads.structures import SegmentationTargets
-from tasks.profile.models import WithHead
+from tasks.commands.profile.models import WithHead
 from tests.backbone.foreign import randomise
 
 if TYPE_CHECKING:
@@ -261,10 +261,10 @@ def test_foreign_weights() -> None:
         "classifier.weight": some,
         "stem.conv.weight": some,
     }
-    assert list(small_head().foreign(tensors)) == [
+    assert list(small_head().convert_state_dict(tensors)) == [
         "aspp.pooled.conv.weight",
         "aspp.branches.0.norm.running_var",
         "aspp.project.norm.bias",
         "classifier.bias",
     ]
-    assert Head.foreign(small_head(), tensors) == {}
+    assert Head.convert_state_dict(small_head(), tensors) == {}

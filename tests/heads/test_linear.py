@@ -29,7 +29,7 @@ def test_equals_torchvision() -> None:
     backbone = MobileNetV2(features=["last"]).eval()
     load(weights, backbone)
     ours = LinearConfig().build(backbone.specs, num_classes=11, image_size=96).eval()
-    ours.load_state_dict(ours.foreign(weights.tensors))
+    ours.load_state_dict(ours.convert_state_dict(weights.tensors))
     images = torch.randn(2, 3, 97, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours(backbone(images)), theirs(images), atol=1e-5, rtol=0)
@@ -58,7 +58,7 @@ def test_predicts_probabilities_for_any_size() -> None:
 
 
 def test_foreign_weights_without_a_classifier_give_nothing() -> None:
-    assert head().foreign({"segmentation_head.x": torch.zeros(1)}) == {}
+    assert head().convert_state_dict({"segmentation_head.x": torch.zeros(1)}) == {}
 
 
 @pytest.mark.parametrize(

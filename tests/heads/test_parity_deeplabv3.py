@@ -32,7 +32,7 @@ def test_deeplab(output_stride: int, width: float, size: tuple[int, int], tmp_pa
     backbone = MobileNetV2(width=width, output_stride=output_stride, features=[head_config.tap])
     report = load(str(path), backbone)
     head = head_config.build(backbone.specs, num_classes=21, image_size=513)
-    found = head.foreign(read(str(path)).tensors)
+    found = head.convert_state_dict(read(str(path)).tensors)
     wanted = {name for name in head.state_dict() if not name.endswith("num_batches_tracked")}
     assert set(found) == wanted
     last = {name for name in report.unused if name.startswith("last.")}

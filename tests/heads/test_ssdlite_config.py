@@ -25,7 +25,7 @@ NAN = float("nan")
         ),
         ({"min_scale": 0.0}, "head.min_scale=0.0, head.max_scale=0.95: must be 0 < min_scale < max_scale <= 1"),
         ({"max_scale": 1.5}, "head.min_scale=0.2, head.max_scale=1.5: must be 0 < min_scale < max_scale <= 1"),
-        ({"matched_iou": 0}, "head.matched_iou=0: must be in (0, 1]"),
+        ({"match_iou": 0}, "head.match_iou=0: must be in (0, 1]"),
         ({"nms_iou": 1.1}, "head.nms_iou=1.1: must be in (0, 1]"),
         ({"bn_momentum": NAN}, "head.bn_momentum=nan: must be in (0, 1]"),
         ({"score_threshold": 1}, "head.score_threshold=1: must be in [0, 1)"),
@@ -42,7 +42,7 @@ def test_refuses(values: dict[str, Any], message: str) -> None:
 
 
 def test_limits_are_allowed() -> None:
-    limits = {"matched_iou": 1, "max_scale": 1, "score_threshold": 0, "detections": 1, "extra_channels": [16]}
+    limits = {"match_iou": 1, "max_scale": 1, "score_threshold": 0, "detections": 1, "extra_channels": [16]}
     config = SSDLiteConfig(**limits, taps=["last"])
     assert {name: getattr(config, name) for name in limits} == limits
 

@@ -62,7 +62,7 @@ def gradients(head: SSDLite, outputs: SSDLiteOutputs, targets: DetectionTargets)
 def naive_loss(head: SSDLite, outputs: SSDLiteOutputs, targets: DetectionTargets) -> dict[str, Tensor]:
     """From the paper's words, image by image and box by box."""
     defaults = head.default_boxes_cxcywh
-    matches = match(targets, to_xyxy(defaults), head.config.matched_iou)
+    matches = match(targets, to_xyxy(defaults), head.config.match_iou)
     class_loss, box_loss, matched = torch.tensor(0.0), torch.tensor(0.0), 0
     for n in range(len(outputs.logits)):
         negatives, positives = [], 0

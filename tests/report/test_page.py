@@ -130,7 +130,7 @@ def test_other_runs_stand_beside(run: Path, monkeypatch: pytest.MonkeyPatch, tmp
 )
 def test_no_run_beside(tmp_path: Path, metrics: str | None, said: str) -> None:
     from backbone.errors import InputError
-    from tasks.report.page.beside import read_runs
+    from tasks.report.beside import read_runs
 
     if metrics is not None:
         (tmp_path / "metrics.json").write_text(metrics)
@@ -167,18 +167,19 @@ def test_results_file_has_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
-    from tasks.config import RunConfig, TrainerConfig
-    from tasks.evaluator import Evaluator
-    from tasks.report.page.page import Report
+    from tasks.config.run import RunConfig
+    from tasks.config.training import TrainerConfig
+    from tasks.evaluators.base import Evaluator
+    from tasks.report.page import Report
 
     class Counting(Evaluator[list[int]]):
-        main_figure = "n"
+        main_metric = "n"
 
         def reset(self) -> None: ...
 
         def update(self, batch, answers) -> None: ...
 
-        def seen(self) -> None: ...
+        def state(self) -> None: ...
 
         def add(self, seen) -> None: ...
 
@@ -202,8 +203,9 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     from backbone.errors import InputError
-    from tasks.config import RunConfig, TrainerConfig
-    from tasks.report.page.page import Report
+    from tasks.config.run import RunConfig
+    from tasks.config.training import TrainerConfig
+    from tasks.report.page import Report
 
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"report .*report\.html: cannot be written \(.*\); choose another run_dir"):
@@ -211,8 +213,8 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_two_hundred_drawn_images_are_below_15_mb() -> None:
-    from tasks.report.contact_sheet import Pair, fitted
-    from tasks.report.page.pictures import choose, gallery, pair_card
+    from tasks.drawing.contact_sheet import Pair, fitted
+    from tasks.report.pictures import choose, gallery, pair_card
 
     rng = np.random.default_rng(0)
     # As much detail as a photograph: noise at several scales.
@@ -266,11 +268,13 @@ def test_coco_s_pictures(tmp_path: Path, browser) -> None:
     import torch
 
     from heads.structures import Detections
-    from tasks.config import EvaluationConfig, RunConfig, TrainerConfig
-    from tasks.data.coco import CocoDetection
-    from tasks.detection import DetectionEvaluator
-    from tasks.report.page.page import Report
-    from tests.evaluation.scenes import perturbed, real_data
+    from tasks.config.evaluation import EvaluationConfig
+    from tasks.config.run import RunConfig
+    from tasks.config.training import TrainerConfig
+    from tasks.data.formats.coco.boxes import CocoDetection
+    from tasks.evaluators.detection import DetectionEvaluator
+    from tasks.report.page import Report
+    from tests.metrics.scenes import perturbed, real_data
 
     data = CocoDetection(real_data() / "coco", "val2017")
     evaluator = DetectionEvaluator("detection", data, data.labels, EvaluationConfig(drawn_images=200))

@@ -11,17 +11,17 @@ from backbone.config import MobileNetV2Config
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.config import Task
+from tasks.config.run import Task
 from tasks.data.config import CocoConfig, ImageNetConfig, ShapesConfig, VocConfig
-from tasks.data.transform_config import DeepLabTransformConfig, ImageNetTransformConfig, SSDTransformConfig
-from tasks.evaluation.miou import mean_iou
-from tasks.report.page.charts import MAX_POINTS, Scale, Series, calibration_chart, line_chart
-from tasks.report.page.curves import curves, read_log
-from tasks.report.page.facts import RANDOM, collect
-from tasks.report.page.figures import Row, class_bars, confusion, value
-from tasks.report.page.html import Html, join, tag
-from tasks.report.page.pictures import choose
-from tasks.report.page.references import references
+from tasks.data.transforms.config import DeepLabTransformConfig, ImageNetTransformConfig, SSDTransformConfig
+from tasks.metrics.miou import mean_iou
+from tasks.papers.references import references
+from tasks.report.charts import MAX_POINTS, Scale, Series, calibration_chart, line_chart
+from tasks.report.curves import curves, read_log
+from tasks.report.facts import RANDOM, collect
+from tasks.report.figures import Row, class_bars, confusion, value
+from tasks.report.html import Html, join, tag
+from tasks.report.pictures import choose
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_kept():

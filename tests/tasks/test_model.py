@@ -10,10 +10,11 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.ops import box_iou
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from tasks.detection import best_overlap
-from tasks.ema import MovingAverage
-from tasks.model import InputScaling, predict
-from tests.predict.models import predictor
+from heads.ssdlite.matcher import best_overlap
+from tasks.inference import predict
+from tasks.model import InputScaling
+from tasks.training.ema import MovingAverage
+from tests.commands.predict.models import predictor
 
 
 def test_scaling_equals_torchvisions() -> None:

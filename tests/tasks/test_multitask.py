@@ -17,20 +17,21 @@ from backbone.errors import InputError
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.checkpoint import Header, load_into, save_model
-from tasks.config import Mode, OptimConfig, RunConfig, Task, TrainerConfig
-from tasks.data.collate import Collate
+from tasks.checkpoints.join_heads import start_heads
+from tasks.checkpoints.model_file import Header, load_into, save_model
+from tasks.commands.profile.strides import choices
+from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
+from tasks.config.run import Mode, RunConfig, Task
+from tasks.config.training import OptimConfig, TrainerConfig
 from tasks.data.config import CocoConfig, FolderConfig, MixedConfig
 from tasks.data.labels import LabelMap
+from tasks.data.loading.collate import Collate
 from tasks.data.sample import Sample
-from tasks.heads_first import HeadsFirst
-from tasks.lightning_task import VisionTask
 from tasks.model import VisionModel
-from tasks.multitask.balance import FixedWeights, UncertaintyWeights
-from tasks.multitask.config import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
-from tasks.multitask.gradients import gradient_norms, shared_feature
-from tasks.multitask.start import start_heads
-from tasks.multitask.strides import choices
+from tasks.training.balance import FixedWeights, UncertaintyWeights
+from tasks.training.gradients import gradient_norms, shared_feature
+from tasks.training.heads_first import HeadsFirst
+from tasks.vision_task import VisionTask
 
 if TYPE_CHECKING:
     from heads.structures import Batch

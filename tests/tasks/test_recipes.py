@@ -11,9 +11,10 @@ from conf.schema import options, register
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.config import Algorithm, RunConfig
+from tasks.config.heads import Kind
+from tasks.config.run import RunConfig
+from tasks.config.training import Algorithm
 from tasks.data.config import FolderConfig
-from tasks.multitask.config import Kind
 
 HEADS = {
     Kind.classification: LinearConfig,

@@ -1,0 +1,188 @@
+"""A run's `model.safetensors`: the weights, and in the header all that is needed to use them.
+
+The header's keys, each a text: `format`, `config` (the whole configuration, resolved, as JSON), `choices` (which option
+of every configuration group), `labels` (label map by head), `provenance` (versions, git hash, pretraining), as JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+from backbone.mobilenet_v2 import MobileNetV2
+from tasks.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.config.run import Command
+    from tasks.model import VisionModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from tasks.config.run import RunConfig
+    from tasks.data.labels import LabelMap
+
+FORMAT = "trident-1"
+MAX_HEADER = 100_000_000
+GROUPS = ("task", "backbone", "head", "transform", "data")
+"""Configuration groups whose option a checkpoint and an exported file remember; data last."""
+
+
+@dataclass(slots=True)
+class Header:
+    """What a checkpoint says of itself, as plain data."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    labels: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def is_foreign(source: str) -> bool:
+    """Whether a checkpoint is not of a run of ours: public weights by name, or a file that does not say it is one."""
+    if ":" in source:
+        from backbone.weights.cache import is_name  # brings torch along
+
+        if is_name(source):
+            return True
+    path = Path(source)
+    if not path.is_file() or path.suffix != ".safetensors":
+        return path.is_file()
+    with path.open("rb") as content:
+        start = content.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 0 < length <= MAX_HEADER:
+            return False
+        try:
+            metadata = json.loads(content.read(length)).get("__metadata__", {})
+        except (ValueError, AttributeError):
+            return False
+    return "format" not in metadata or not str(metadata["format"]).startswith("trident")
+
+
+def read_header(path: str) -> Header:
+    """The header alone, without torch.
+
+    Raises:
+        InputError: no such file, damaged, or not one of ours.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"checkpoint={path}: no such file; give the model.safetensors of a run")
+    try:
+        with file.open("rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))
+            if length > MAX_HEADER:
+                raise ValueError("header too long")
+            tensors = json.loads(content.read(length))
+        metadata = tensors.pop("__metadata__", {})
+        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    except (struct.error, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"checkpoint={path}: is no safetensors file, or damaged ({error})") from error
+    if file.stat().st_size != 8 + length + end:
+        raise InputError(f"checkpoint={path}: is cut short; copy it again")
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"checkpoint={path}: has format {metadata.get('format')}; this version reads {FORMAT}")
+    try:
+        return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
+    except (KeyError, ValueError) as error:
+        raise InputError(f"checkpoint={path}: its header is incomplete or damaged ({error}); copy it again") from error
+
+
+def save_model(path: Path, model: nn.Module, header: Header) -> None:
+    """Write atomically."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    texts = {"format": FORMAT} | {name: json.dumps(getattr(header, name)) for name in Header.__slots__}
+    part = path.with_suffix(".part")
+    try:
+        save_file(tensors, part, metadata=texts)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
+
+
+def left_out(config: RunConfig, header: Header) -> list[str]:
+    """Names of a checkpoint's heads that are not used."""
+    return [name for name in header.labels if name not in config.named_heads()]
+
+
+def check_labels(source: str, known: LabelMap, wanted: LabelMap) -> None:
+    """That weights and data have the same classes in the same order.
+
+    Args:
+        source: of the weights, for the message.
+    Raises:
+        InputError: they have not.
+    """
+    if known.names != wanted.names:
+        extra = [name for name in wanted.names if name not in known.names]
+        raise InputError(
+            f"{source}: knows {known.num_classes} classes ({', '.join(known.names[:5])} ..), the data has "
+            f"{wanted.num_classes}" + (f", among them {extra[0]}, which it does not know" if extra else "")
+        )
+
+
+def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> None:
+    """Every tensor of a checkpoint into a model of the same shape.
+
+    Args:
+        left_out: heads of the checkpoint that the model is built without; what only they need may be missing in it.
+
+    Raises:
+        InputError: a tensor is missing, too many, or of another shape; the message names the first.
+    """
+    from safetensors.torch import load_file
+
+    theirs = load_file(path)
+    ours = model.state_dict()
+    wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
+    for name in [name for name in theirs if name not in ours]:
+        if name.startswith((*(f"heads.{head}." for head in left_out), *["backbone."] * bool(left_out))):
+            del theirs[name]
+        else:
+            wrong.append(name)
+    if wrong:
+        raise InputError(
+            f"checkpoint={path}: holds another model: {len(wrong)} tensors do not fit, the first is {wrong[0]}; "
+            "leave backbone and head as they are in the checkpoint"
+        )
+    model.load_state_dict(theirs)
+
+
+NAMED = ("heads@", "data@")
+"""Configuration groups of which there may be several, each remembered by a checkpoint besides `GROUPS`."""
+
+
+def _header(command: Command, labels: Mapping[str, LabelMap], model: VisionModel) -> Header:
+    """What the checkpoint says of itself: the configuration with everything that the weights decided filled in."""
+    written = copy.deepcopy(command.written)
+    backbone = written["backbone"]
+    source = backbone.get("weights")
+    if isinstance(model.backbone, MobileNetV2):
+        backbone |= {
+            "weights": None,
+            "padding": model.backbone.padding.name,
+            "bn_eps": model.backbone.bn_eps,
+            "input_mean": list(model.backbone.input_mean),
+            "input_std": list(model.backbone.input_std),
+        }
+    return Header(
+        config=written,
+        choices={
+            group: choice for group, choice in command.choices.items() if group in GROUPS or group.startswith(NAMED)
+        },
+        labels={name: labels[name].to_plain() for name in model.heads},
+        provenance=provenance(source),
+    )

@@ -1,0 +1,87 @@
+"""Checkpoints that are no run's of ours: public weights whose head comes along, evaluated as their authors did."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from backbone.config import MobileNetV2Config
+from backbone.errors import InputError
+from backbone.weights import read
+from tasks.build import build_model
+from tasks.data.transforms.config import ImageNetTransformConfig, Interpolation, TestCrop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tasks.config.run import RunConfig
+    from tasks.data.labels import LabelMap
+    from tasks.model import VisionModel
+
+log = logging.getLogger(__name__)
+
+CENTRE = {"test_crop": TestCrop.centre_crop, "resize_size": None, "interpolation": Interpolation.bilinear}
+CENTRAL = {"test_crop": TestCrop.central_part, "resize_size": None, "interpolation": Interpolation.point_bilinear}
+PREPROCESSING: dict[str, dict[str, Any]] = {
+    "torchvision": CENTRE,
+    "timm": CENTRE | {"interpolation": Interpolation.bicubic},
+    "Hugging Face": CENTRE,
+    "Keras": CENTRAL,
+    "d-li14": CENTRE,
+}
+"""How pictures were looked at when the figures of a source were taken, at 0.875 of the resized side unless it says
+otherwise: torchvision's `references/classification/presets.py`, timm's `default_cfgs`, transformers'
+`MobileNetV2ImageProcessor`, TF-slim's `inception_preprocessing` (whose weights Keras has), d-li14's README."""
+RESIZED = {"torchvision:IMAGENET1K_V2": 232}
+"""Shorter sides that differ: torchvision's `MobileNet_V2_Weights`, at 224 pixels."""
+
+
+def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: Sequence[str]) -> VisionModel:
+    """The model of `config` with backbone and head from `config.checkpoint`.
+
+    Classification looks at the pictures as the source's authors did, unless an override says something of `transform`.
+
+    Raises:
+        InputError: the backbone is another's, or the weights hold no such head, or one with other classes.
+    """
+    source = str(config.checkpoint)
+    if not isinstance(config.backbone, MobileNetV2Config):
+        raise InputError(f"checkpoint={source}: public weights need backbone=mobilenet_v2")
+    weights = read(source)
+    config.backbone.weights = source
+    if isinstance(config.transform, ImageNetTransformConfig) and not any(
+        word.lstrip("+").startswith("transform.") for word in overrides
+    ):
+        for name, value in PREPROCESSING.get(weights.origin, {}).items():
+            setattr(config.transform, name, value)
+        config.transform.resize_size = RESIZED.get(source)
+        log.info("pictures are looked at as %s's authors did: %s", weights.origin, _told(config.transform))
+    model = build_model(config, labels)
+    for name, head in model.heads.items():
+        ours = {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
+        theirs = head.convert_state_dict(weights.tensors)  # type: ignore[operator]
+        missing = [key for key in ours if key not in theirs]
+        if missing:
+            raise InputError(
+                f"checkpoint={source}: holds no weights for head {name} ({missing[0]} and {len(missing) - 1} more); "
+                "use it as backbone.weights and train the head"
+            )
+        wrong = [key for key in ours if ours[key].shape != theirs[key].shape]
+        if wrong:
+            raise InputError(
+                f"checkpoint={source}: its head does not fit: {wrong[0]} is {tuple(theirs[wrong[0]].shape)}, wanted "
+                f"{tuple(ours[wrong[0]].shape)} for the {labels[name].num_classes} classes of the data; use data with"
+                " its classes, or the weights as backbone.weights"
+            )
+        log.info("head %s: %d tensors loaded", name, len(ours))
+        with torch.no_grad():
+            for key, value in ours.items():
+                value.copy_(theirs[key])
+    return model
+
+
+def _told(transform: ImageNetTransformConfig) -> str:
+    resize = f", resize_size {transform.resize_size}" if transform.resize_size else ""
+    return f"{transform.test_crop.value}{resize}, {transform.interpolation.value}"

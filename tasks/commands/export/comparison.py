@@ -1,0 +1,172 @@
+"""What an exported file is worth beside the model that it was made of: figure, difference, size, time, memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from backbone.errors import InputError
+from tasks.build import build_data, build_evaluators, build_trainer
+from tasks.config.export import Format
+from tasks.data.loading.datamodule import clean_error
+from tasks.deploy import torch_file
+from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
+from tasks.deploy.opening import padding_of
+from tasks.deploy.toolchains import TOOLCHAINS
+from tasks.drawing.contact_sheet import spread
+from tasks.timing.other_process import Cost, measured
+from tasks.vision_task import VisionTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.config.run import RunConfig
+    from tasks.data.splits import DataSplits, JointSplits
+    from tasks.deploy.graph import ExportGraph
+    from tasks.deploy.header import ArtifactHeader
+    from tasks.deploy.toolchains import Runtime
+    from tasks.model import VisionModel
+
+    Pixels = NDArray[np.uint8]
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One of the models that are compared.
+
+    Attributes:
+        figures: the main one of each head, on the validation split.
+        differences: by name of what comes out, the largest from PyTorch's; of probabilities and of boxes as fractions
+            of the image these are themselves fractions.
+        bytes: of the file; None of PyTorch.
+        one_thread, all_threads: of one image.
+    """
+
+    what: str
+    figures: dict[str, float | None]
+    differences: dict[str, float]
+    bytes: int | None
+    one_thread: Cost
+    all_threads: Cost
+
+
+def compare(
+    config: RunConfig,
+    folder: Path,
+    model: VisionModel,
+    graph: ExportGraph,
+    splits: DataSplits | JointSplits,
+    made: Sequence[tuple[Path, ArtifactHeader]],
+) -> list[Row]:
+    """Evaluate, time and measure, print the table and write it to `export.json`.
+
+    The model in PyTorch sees the very pictures that the files see, padded to their one size where they are smaller.
+    """
+    endings: dict[str, Any] = dict(graph.endings.items())
+    config.trainer.accelerator = "cpu"
+    config.data.workers = 0  # a process that holds a toolchain with threads of its own must not fork
+    told = {"size": graph.size, "padding": padding_of(model), "what": "PyTorch"}
+    peer = FixedSize(TorchRun(model, endings), endings, **told)  # type: ignore[arg-type]
+    views = _views(config, splits, graph.size, padding_of(model))
+    wanted = [peer.run(view) for view in views]
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.export's about its own format
+        plain = Path(scratch) / "model.pt2"
+        torch_file.save(plain, model, endings, graph.size)
+        one, all_threads = _costs(torch_file.__name__, plain, graph, config.export.passes)
+    rows = [
+        Row(what="PyTorch fp32", figures=_figures(config, splits, peer), differences={}, bytes=None, one_thread=one,
+            all_threads=all_threads)
+    ]  # fmt: skip
+    for path, header in made:
+        artifact = open_artifact(str(path), header)
+        one, all_threads = _costs(TOOLCHAINS[Format[header.runtime]].module, path, graph, config.export.passes)
+        rows.append(
+            Row(
+                what=f"{header.runtime} {header.precision}",
+                figures=_figures(config, splits, artifact),
+                differences=differences(artifact.run, views, wanted, graph.names),
+                bytes=path.stat().st_size,
+                one_thread=one,
+                all_threads=all_threads,
+            )
+        )
+    (folder / "export.json").write_text(json.dumps([asdict(row) for row in rows], indent=2), encoding="utf-8")
+    Console().print(table(rows))
+    return rows
+
+
+def differences(
+    run: Runtime, views: Sequence[Pixels], wanted: Sequence[Sequence[NDArray[Any]]], names: Sequence[str]
+) -> dict[str, float]:
+    """The largest from what is wanted, of each output; of a label map, the share of pixels with another class."""
+    largest = dict.fromkeys(names, 0.0)
+    for view, expected in zip(views, wanted, strict=True):
+        for name, ours, theirs in zip(names, run(view), expected, strict=True):
+            if ours.shape != theirs.shape:
+                raise InputError(f"export: {name} is {ours.shape}, and {theirs.shape} in PyTorch; please report it")
+            if theirs.dtype == np.uint8:
+                found = float((ours != theirs).mean())
+            else:
+                found = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0))
+            largest[name] = max(largest[name], found)
+    return largest
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """For people: a column for each model."""
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("")
+    for row in rows:
+        shown.add_column(row.what, justify="right")
+    for name in rows[0].figures:
+        shown.add_row(name, *(_written(row.figures[name], ".4f") for row in rows))
+    for name in rows[-1].differences:
+        shown.add_row(f"differs: {name}", *(_written(row.differences.get(name), ".2g") for row in rows))
+    shown.add_row("MB", *(_written(None if row.bytes is None else row.bytes / 1e6, ".2f") for row in rows))
+    shown.add_row("ms, one thread", *(f"{row.one_thread.milliseconds:.1f}" for row in rows))
+    shown.add_row("ms, all threads", *(f"{row.all_threads.milliseconds:.1f}" for row in rows))
+    shown.add_row("peak MiB", *(f"{row.one_thread.mebibytes:.0f}" for row in rows))
+    return shown
+
+
+def _written(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
+
+
+def _views(config: RunConfig, splits: DataSplits | JointSplits, size: int, padding: Sequence[int]) -> list[Pixels]:
+    transform = config.transform.evaluation()
+    places = spread(len(splits.val), config.export.compared_images)
+    return [fitted(transform(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
+
+
+def _costs(module: str, path: Path, graph: ExportGraph, passes: int) -> tuple[Cost, Cost]:
+    one, every = (
+        measured(module, path, graph.names, graph.size, threads=threads, passes=passes) for threads in (1, None)
+    )
+    return one, every
+
+
+def _figures(config: RunConfig, splits: DataSplits | JointSplits, model: FixedSize) -> dict[str, float | None]:
+    """The main figure of each head on the validation split."""
+    evaluators = build_evaluators(config, splits, "val")
+    task = VisionTask(model, evaluators, config.optim, steps=1, steps_per_epoch=1)  # type: ignore[arg-type]
+    trainer = build_trainer(config, Path(), logger=False, enable_checkpointing=False)
+    try:
+        trainer.validate(task, build_data(config, splits).val_dataloader(), verbose=False)
+    except InputError as error:
+        raise clean_error(error) from error
+    return {
+        f"{evaluator.prefix}{evaluator.main_metric}": evaluator.figures()[evaluator.main_metric]
+        for evaluator in evaluators.values()
+    }

@@ -1,0 +1,298 @@
+"""mode=predict: from a source to drawn pictures and files for machines."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from backbone.errors import InputError
+from backbone.weights.download import digest_of
+from tasks.commands.predict.desk import PICTURES, ResultsWriter
+from tasks.commands.predict.journal import FILE, Journal
+from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded, Reader, stamp_of
+from tasks.commands.predict.results import write_results
+from tasks.commands.predict.video import VideoReader, VideoWriter
+from tasks.config.predict import VideoOutput
+from tasks.data.files.sources import Names, Picture, Video, find
+from tasks.data.loading.datamodule import default_workers
+from tasks.predict.building import build_predictor
+from tasks.runs import folder as run_folder
+from tasks.runs.log import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+
+    from tasks.commands.predict.journal import Entry
+    from tasks.config.run import Command, RunConfig
+    from tasks.predict.predictor import Pixels, Predictor
+    from tasks.runs.log import RunLog
+
+log = logging.getLogger(__name__)
+
+DOWNLOADS = "downloads"
+DECIDING = ("backbone", "head", "transform", "predict", "evaluation")
+"""Parts of the configuration on which the answers depend, or how they are written."""
+WITHOUT_EFFECT = ("predict.batch_size", "predict.workers", "evaluation.backend", "evaluation.drawn_images",
+                  "evaluation.drawn_score")  # fmt: skip
+NAMED = 5
+"""Failures that are said on the console."""
+
+
+def predict(config: RunConfig, lines: RunLog, command: Command) -> bool:
+    """Answer about everything in `config.source`, into `config.run_dir`; go on where an earlier run there ended.
+
+    Returns:
+        Whether a signal ended it before its time; what there was by then is written.
+    Raises:
+        InputError: the source has no pictures, the checkpoint does not fit, a file cannot be written; or, when
+            everything else is done, pictures could not be read.
+    """
+    folder = _folder(config.run_dir)
+    source = find(str(config.source), without=folder)
+    if isinstance(source, Video) and (folder / FILE).exists():
+        raise InputError(f"run_dir={folder}: is not empty, and a video starts from its beginning; name another folder")
+    with ExitStack() as stack:
+        video = (
+            stack.enter_context(closing(VideoReader(source, config.predict.max_frames)))
+            if isinstance(source, Video)
+            else None
+        )
+        predictor = build_predictor(config, command.overrides)
+        run_folder.make(folder)
+        journal = stack.enter_context(closing(Journal(folder / FILE, _made_by(config, command))))
+        lines.attach(folder)
+        run_folder.write_config(folder, command.written)
+        stop = stack.enter_context(Stop())
+        run = Run(config, folder, predictor, journal, stop)
+        started = monotonic()
+        try:
+            if video is not None:
+                run.film(video)
+            else:
+                assert isinstance(source, list)
+                run.look_at(source)
+        finally:
+            write_results(lambda: iter(journal), folder, predictor.labels, run.failures)
+        return _report(run, folder, monotonic() - started)
+
+
+class Stop:
+    """Takes the first Ctrl-C or SIGTERM as a wish to end after the pictures at hand; a second one aborts.
+
+    Attributes:
+        wanted: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.wanted = True
+        log.warning("\nstopping: writing what there is; once more to stop at once")
+        self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """Pictures or frames on their way from the source to the files.
+
+    Attributes:
+        failures: of pictures that could not be read.
+        answered: pictures that were answered in this run.
+        skipped: pictures that an earlier run answered.
+        shrunk: pictures that the model saw smaller than they are, where it would see them as they are.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, predictor: Predictor, journal: Journal, stop: Stop) -> None:
+        self.config = config.predict
+        self.progress_bar = config.trainer.progress_bar and sys.stderr.isatty()
+        self.max_side: int | None = getattr(config.transform, "max_side", None)
+        self.folder = folder
+        self.predictor = predictor
+        self.journal = journal
+        self.stop = stop
+        self.workers = config.predict.workers or default_workers() + 1
+        self.failures: list[Entry] = []
+        self.answered = self.skipped = self.shrunk = 0
+        self._ids: dict[str, int] = {}
+
+    def look_at(self, pictures: list[Picture]) -> None:
+        """Answer about pictures, but for those that the journal has already."""
+        names, wanted = Names(), []
+        known = {entry.file: (entry.image_id, entry.name, entry.stamp, bool(entry.error)) for entry in self.journal}
+        for _, name, _, _ in known.values():
+            names.keep(name)
+        for picture in pictures:
+            number, name, stamp, failed = known.get(picture.file, (0, "", None, True))
+            if not failed and stamp == stamp_of(picture):
+                self.skipped += 1
+                continue
+            if number:
+                self._ids[picture.file] = number
+            wanted.append((picture, name or names.give(picture.file)))
+        if self.skipped:
+            log.info("%d of %d pictures were answered before, in %s", self.skipped, len(pictures), self.folder)
+        desk = ResultsWriter(self.folder, self.predictor, pictures=self.config.pictures, hand_back=False)
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead = 2 * max(self.predictor.batch_size, self.workers)
+            reader = Reader(pool, self.predictor.see, self.folder / DOWNLOADS, ahead)
+            with closing(reader.read(wanted)) as loaded:  # type: ignore[type-var]
+                for entry, _ in self._answer(loaded, desk, pool, len(wanted)):
+                    if entry.error:
+                        self.failures.append(entry)
+
+    def film(self, video: VideoReader) -> None:
+        """Answer about frames, and write them as one video or as pictures."""
+        filming = self.config.pictures and self.config.video is VideoOutput.video
+        desk = ResultsWriter(
+            self.folder, self.predictor, pictures=self.config.pictures and not filming, hand_back=filming
+        )
+        name = video.video.name
+        writer: VideoWriter | None = None
+        with ThreadPoolExecutor(self.workers) as pool:
+            frames = (
+                Loaded(str(video.video.where), f"{name}/{number:06}", frame, self.predictor.see(frame), number)
+                for number, frame in enumerate(video)
+            )
+            try:
+                for _, drawn in self._answer(frames, desk, pool, video.frames):
+                    if drawn is not None:
+                        path = self.folder / PICTURES / f"{name}.mp4"
+                        writer = writer or VideoWriter(path, video.rate, (drawn.shape[0], drawn.shape[1]))
+                        writer.add(drawn)
+            finally:
+                if writer is not None:
+                    writer.close()
+
+    def _answer(
+        self, items: Iterable[Loaded], desk: ResultsWriter, pool: ThreadPoolExecutor, total: int | None
+    ) -> Iterator[tuple[Entry, Pixels | None]]:
+        """Entries in the order of the items, each in the journal when it comes out."""
+        waiting: deque[tuple[Future[tuple[Entry, Pixels | None]], int]] = deque()
+
+        def finish() -> tuple[Entry, Pixels | None]:
+            entry, drawn = waiting.popleft()[0].result()
+            self.journal.add(entry)
+            bar.update(task, advance=1, rate=f"{bar.tasks[0].speed or 0:.1f}/s")
+            self.answered += not entry.error
+            return entry, drawn
+
+        with Progress(*columns(), console=Console(stderr=True), disable=not self.progress_bar) as bar:
+            task: TaskID = bar.add_task("", total=total, rate="")
+            try:
+                for batch in batches(items, self.predictor.batch_size):
+                    for loaded, prediction in self._predict(batch):
+                        number = 0 if prediction is None else self._ids.get(loaded.file) or self.journal.new_id()
+                        waiting.append((pool.submit(desk.write, loaded, prediction, number), loaded.pixels))
+                    while waiting and (
+                        waiting[0][0].done()
+                        or len(waiting) > 2 * max(self.predictor.batch_size, self.workers)
+                        or sum(pixels for _, pixels in waiting) > PIXELS_AHEAD
+                    ):
+                        yield finish()
+                    if self.stop.wanted:
+                        break
+                while waiting:
+                    yield finish()
+            finally:
+                for future, _ in waiting:
+                    future.cancel()
+
+    def _predict(self, batch: list[Loaded]) -> Iterator[tuple[Loaded, Any]]:
+        views, sizes = [], []
+        for loaded in batch:
+            if loaded.seen is not None and loaded.image is not None:
+                views.append(loaded.seen)
+                sizes.append(loaded.image.shape[:2])
+                self.shrunk += self.max_side is not None and max(sizes[-1]) > self.max_side
+        predictions = iter(self.predictor.answer(views, sizes) if views else ())
+        for loaded in batch:
+            yield loaded, None if loaded.seen is None else next(predictions)
+            loaded.seen = None
+
+
+def batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
+    """Up to `size` items each, fewer where they have many pixels."""
+    batch: list[Loaded] = []
+    pixels = 0
+    for loaded in items:
+        if batch and (len(batch) == size or pixels + loaded.pixels > PIXELS_AHEAD):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(loaded)
+        pixels += loaded.pixels
+    if batch:
+        yield batch
+
+
+def columns() -> tuple[Any, ...]:
+    """Of the progress bar: how many, rate and time left."""
+    return BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
+
+
+def _folder(run_dir: str | None) -> Path:
+    """The folder named, if it has a journal to go on with; else a new one."""
+    if run_dir and (Path(run_dir) / FILE).is_file():
+        return Path(run_dir)
+    return run_folder.choose(run_dir, "predict")
+
+
+def _made_by(config: RunConfig, command: Command) -> dict[str, Any]:
+    """What decides the answers, as plain values by name."""
+    checkpoint = str(config.artifact or config.checkpoint)
+    options = {
+        f"{section}.{name}": value
+        for section in DECIDING
+        for name, value in (command.written.get(section) or {}).items()
+        if f"{section}.{name}" not in WITHOUT_EFFECT
+    }
+    made_of = f"sha256:{digest_of(Path(checkpoint))}" if Path(checkpoint).is_file() else checkpoint
+    return {"checkpoint": made_of, "source": str(config.source), **options}
+
+
+def _report(run: Run, folder: Path, seconds: float) -> bool:
+    """Say how it went.
+
+    Returns:
+        Whether it was stopped.
+    Raises:
+        InputError: pictures could not be read.
+    """
+    log.info("%d answered in %s (%.1f/s)", run.answered, duration(seconds), run.answered / max(seconds, 1e-9))
+    if run.shrunk:
+        log.warning(
+            "%d were larger than %d pixels and were looked at shrunk (predict.max_side); answers keep their sizes",
+            run.shrunk, run.max_side,
+        )  # fmt: skip
+    log.info("everything is in %s", folder)
+    if run.stop.wanted:
+        return True
+    if run.failures:
+        for entry in run.failures[:NAMED]:
+            log.warning("%s", entry.error)
+        total = len(run.failures) + run.answered + run.skipped
+        raise InputError(
+            f"source: {len(run.failures)} of {total} pictures could not be read, the first is {run.failures[0].file};"
+            f" {folder / 'failed.csv'} has all of them with the reasons, the other pictures are done"
+        )
+    return False

@@ -1,0 +1,70 @@
+"""What is said of the training data before the first step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from heads.ssdlite.box_coder import to_xyxy
+from heads.ssdlite.matcher import best_overlap
+from tasks.data.transforms.ssd import MIN_SIDE_PX
+from tasks.evaluators.detection import log
+
+if TYPE_CHECKING:
+    from heads.ssdlite.head import SSDLite
+    from tasks.data.labels import LabelMap
+    from tasks.data.splits import DetectionData
+
+
+COVERAGE_SAMPLE = 5000
+"""Objects that are looked at to tell what the default boxes cover."""
+
+
+POORLY_COVERED = 0.5
+
+
+WORST = 4
+"""Classes that are named when default boxes hardly meet them."""
+
+
+def report_small(data: DetectionData, image_size: int) -> None:
+    """Say how many objects have a side of less than a pixel at `image_size`."""
+    boxes = np.concatenate([boxes for boxes, _ in data.boxes()])
+    small = ((boxes[:, 2:] - boxes[:, :2]) * image_size < MIN_SIDE_PX).any(axis=1)
+    if small.any():
+        log.warning(
+            "%d of %d training objects are narrower than %g pixel at transform.image_size=%d and are not taught",
+            small.sum(), len(boxes), MIN_SIDE_PX, image_size,
+        )  # fmt: skip
+
+
+def report_coverage(data: DetectionData, labels: LabelMap, head: SSDLite) -> None:
+    """Say what share of a split's objects meets a default box, and which classes hardly do.
+
+    An object that meets none is learned by its one best default box only.
+    """
+    boxes = torch.from_numpy(np.concatenate([boxes for boxes, _ in data.boxes()]))
+    classes = torch.from_numpy(np.concatenate([classes for _, classes in data.boxes()]))
+    if len(boxes) == 0:
+        return
+    some = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(0))[:COVERAGE_SAMPLE]
+    match_iou = head.config.match_iou
+    covered = best_overlap(boxes[some], to_xyxy(head.default_boxes_cxcywh)) >= match_iou
+    share = 100 * covered.float().mean().item()
+    log.info("default boxes: %.0f %% of the objects meet one at IoU %g or more", share, match_iou)
+    sides = (boxes[some][:, 2:] - boxes[some][:, :2]).prod(dim=1).sqrt()
+    poor = []
+    for index, name in enumerate(labels.names):
+        of_class = classes[some] == index
+        share = covered[of_class].float().mean().item()
+        if share < POORLY_COVERED:
+            poor.append(
+                (share, f"{name} {100 * share:.0f} % (median side {sides[of_class].median():.2f} of the image)")
+            )
+    if poor:
+        log.warning(
+            "default boxes: few objects of %d classes meet one: %s%s; set head.min_scale nearer to their size",
+            len(poor), ", ".join(text for _, text in sorted(poor)[:WORST]), " .." if len(poor) > WORST else "",
+        )  # fmt: skip

@@ -1,0 +1,135 @@
+"""The models of the papers' tables, built from our parts, and what each costs when it is traced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor, nn
+
+from backbone.blocks import ConvNormAct
+from backbone.config import MobileNetV2Config
+from backbone.cost import cost
+from heads.deeplabv3.config import Aspp, DeepLabV3Config
+from heads.ssdlite.config import SSDLiteConfig
+from heads.ssdlite.head import SSDLite
+from tasks.inference import SCALES, scaled_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CLASSES = 1000
+
+
+class Measured(NamedTuple):
+    """Counts, not millions."""
+
+    parameters: int
+    multiply_adds: int
+
+
+class Classifier(nn.Module):
+    """A backbone, the mean over all cells, and one linear layer."""
+
+    def __init__(self, config: MobileNetV2Config, num_classes: int = CLASSES) -> None:
+        super().__init__()
+        self.backbone = config.build(["last"])
+        self.classifier = nn.Linear(config.specs["last"].channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.backbone(images)["last"].mean((2, 3)))
+        return scores
+
+
+class WithHead(nn.Module):
+    """A backbone and a head, from scaled images to raw outputs."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Any:
+        return self.head(self.backbone(images))
+
+
+class WithHeads(nn.Module):
+    """A backbone and heads, from scaled images to raw outputs by the head's name.
+
+    Args:
+        heads: by name, which is the name of the part too.
+    """
+
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.names = list(heads)
+        for name, head in heads.items():
+            self.add_module(name, head)
+
+    @classmethod
+    def build(cls, backbone: Any, heads: Mapping[str, Any], *, num_classes: int, image_size: int) -> WithHeads:
+        """From configurations."""
+        built = {
+            name: head.build(backbone.specs, num_classes=num_classes, image_size=image_size)
+            for name, head in heads.items()
+        }
+        return cls(backbone.build(list(dict.fromkeys(tap for head in built.values() for tap in head.taps))), built)
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        features = self.backbone(images)
+        return {name: self.get_submodule(name)(features) for name in self.names}
+
+
+class SSD(SSDLite):
+    """The head of Table 5's first row: every separable convolution is a regular 3x3 one."""
+
+    def _extra(self, in_channels: int, out_channels: int) -> nn.Sequential:
+        half = out_channels // 2
+        return nn.Sequential(
+            ConvNormAct(in_channels, half, norm=self.norm),
+            ConvNormAct(half, out_channels, 3, stride=2, padding=self.config.padding, norm=self.norm),
+        )
+
+    def _predictor(self, in_channels: int, out_channels: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1))
+
+
+def classifier_cost(config: MobileNetV2Config, size: int = 224) -> Measured:
+    """Of this backbone, with fresh weights, as a classifier of 1000 classes."""
+    return _measured(Classifier(replace(config, weights=None)), size)
+
+
+def _detector(head: type[SSDLite], part: str = "") -> Measured:
+    config = SSDLiteConfig()
+    backbone = MobileNetV2Config().build(config.taps)
+    model = WithHead(backbone, head(config, backbone.specs, num_classes=80, image_size=320))
+    return Measured(*cost(model, (1, 3, 320, 320)).part(part)) if part else _measured(model, 320)
+
+
+def _deeplab(output_stride: int, aspp: bool, multi_scale: bool = False) -> Measured:
+    config = DeepLabV3Config(aspp=Aspp.full if aspp else Aspp.reduced)
+    backbone = MobileNetV2Config(output_stride=output_stride).build([config.tap])
+    model = WithHead(backbone, config.build(backbone.specs, num_classes=21, image_size=513))
+    if not multi_scale:
+        return _measured(model, 513)
+    passes = [_measured(model, scaled_size(513, 513, scale)[0]) for scale in SCALES]
+    return Measured(passes[0].parameters, 2 * sum(one.multiply_adds for one in passes))
+
+
+def _measured(model: nn.Module, size: int) -> Measured:
+    found = cost(model, (1, 3, size, size))
+    return Measured(found.parameters, found.multiply_adds)
+
+
+MODELS: dict[str, Callable[[], Measured]] = {
+    "classifier 1.0": lambda: classifier_cost(MobileNetV2Config()),
+    "classifier 1.4": lambda: classifier_cost(MobileNetV2Config(width=1.4)),
+    "ssd head": lambda: _detector(SSD, "head"),
+    "ssdlite head": lambda: _detector(SSDLite, "head"),
+    "ssdlite": lambda: _detector(SSDLite),
+    "deeplab 16": lambda: _deeplab(16, aspp=False),
+    "deeplab 8 mf": lambda: _deeplab(8, aspp=False, multi_scale=True),
+    "deeplab aspp 16": lambda: _deeplab(16, aspp=True),
+    "deeplab aspp 8 mf": lambda: _deeplab(8, aspp=True, multi_scale=True),
+}

@@ -1,0 +1,44 @@
+"""What mode=profile measures. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backbone.config import MIN_WIDTH
+from backbone.errors import InputError
+
+PAPER_TABLES = (3, 4, 5, 6, 7)
+
+
+MIN_PROFILED_SIZE = 32
+
+
+@dataclass(kw_only=True, slots=True)
+class ProfileConfig:
+    """What mode=profile measures. It reads no data: of the data's configuration, the image size alone."""
+
+    num_classes: int = 80
+    """Of the head."""
+    table: int | None = None
+    """Print this table of the MobileNetV2 paper beside what is measured here, instead of the configured model."""
+    passes: int = 15
+    """Timed for every latency; the median is what counts."""
+    sweep: bool = False
+    """Measure the backbone as a classifier at all `widths` and `sizes` too, and plot that."""
+    widths: list[float] = field(default_factory=lambda: [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+    sizes: list[int] = field(default_factory=lambda: [96, 128, 160, 192, 224])
+    """Sides of the image in pixels."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_classes", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"profile.{name}={getattr(self, name)}: must be at least 1")
+        if self.table is not None and self.table not in PAPER_TABLES:
+            allowed = ", ".join(str(number) for number in PAPER_TABLES)
+            raise InputError(f"profile.table={self.table}: must be one of {allowed}, the MobileNetV2 paper's, or null")
+        if not self.widths or not all(width >= MIN_WIDTH for width in self.widths):
+            raise InputError(f"profile.widths={list(self.widths)}: must be one or more, each at least {MIN_WIDTH}")
+        if not self.sizes or not all(size >= MIN_PROFILED_SIZE for size in self.sizes):
+            raise InputError(
+                f"profile.sizes={list(self.sizes)}: must be one or more, each at least {MIN_PROFILED_SIZE}"
+            )

@@ -1,0 +1,154 @@
+"""Everything that a run can be told. Imports nothing heavy: a configuration is checked before torch is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from backbone.config import MobileNetV2Config
+from backbone.errors import InputError
+from tasks.config.evaluation import EvaluationConfig
+from tasks.config.export import ExportConfig
+from tasks.config.heads import HeadConfig, Kind, check_heads
+from tasks.config.inspect import InspectConfig
+from tasks.config.pack import PackConfig
+from tasks.config.predict import PredictConfig
+from tasks.config.profile import ProfileConfig
+from tasks.config.training import OptimConfig, TrainerConfig
+
+
+class Task(Enum):
+    """Which kind of head, or several."""
+
+    classification = "classification"
+    detection = "detection"
+    segmentation = "segmentation"
+    multitask = "multitask"
+
+
+class Mode(Enum):
+    """What to do."""
+
+    train = "train"
+    evaluate = "evaluate"
+    profile = "profile"
+    predict = "predict"
+    inspect = "inspect"
+    export = "export"
+    pack = "pack"
+
+
+@dataclass(kw_only=True, slots=True)
+class Command:
+    """The words that a run was started with, and what they came to."""
+
+    overrides: list[str]
+    choices: dict[str, str]
+    """Which option of every configuration group."""
+    written: dict[str, Any]
+    """The whole configuration, resolved, as plain data: what is kept in files."""
+
+
+@dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """One run.
+
+    `backbone`, `head`, `transform`, `data` and `logger` may be anything with the same interface (see the README).
+    """
+
+    task: Task = Task.detection
+    mode: Mode = Mode.train
+    run_dir: str | None = None
+    """Where everything of this run goes; null: runs/<task>/<time>."""
+    seed: int = 0
+    checkpoint: str | None = None
+    """A run's model.safetensors, to evaluate, to predict with or to export."""
+    artifact: str | None = None
+    """A file that mode=export wrote, to evaluate or to predict with in its own runtime."""
+    source: str | None = None
+    """What mode=predict looks at: a picture, folder, pattern, address, list of those (.txt), video, or camera:0."""
+    predictions: str | None = None
+    """A results file in COCO's format, to score against `data.annotations`."""
+    backbone: Any = None
+    head: Any = None
+    heads: Any = None
+    """Of task=multitask: a HeadConfig by name. (Hydra adds no keys to a typed dictionary, hence no type.)"""
+    only: list[str] | None = None
+    """Names of the heads of a checkpoint that are used; null: all."""
+    transform: Any = None
+    data: Any = None
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: Any = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed={self.seed}: must not be negative")
+        check_heads(self)
+        self._check_artifact()
+        if self.trainer.max_epochs is None and self.trainer.max_steps is None:
+            raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")
+        if self.mode is Mode.evaluate and (self.checkpoint or self.artifact or self.predictions) is None:
+            raise InputError(
+                "mode=evaluate: give checkpoint=FILE or artifact=FILE, or predictions=FILE with data.annotations=FILE"
+            )
+        if self.mode is Mode.train and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
+                "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
+            )
+        if self.mode is Mode.train and isinstance(self.backbone, MobileNetV2Config) and self.backbone.weights is None:
+            for name, free in (("freeze_at", "null"), ("freeze_bn", "false")):
+                if value := getattr(self.backbone, name):
+                    raise InputError(
+                        f"backbone.{name}={value}: a backbone from a random start has nothing worth keeping; give"
+                        f" backbone.weights=FILE, or say backbone.{name}={free}"
+                    )
+        if self.mode is Mode.profile and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "
+                "leave it out, and give the backbone.*, head.* and transform.image_size of that run"
+            )
+        if self.mode is Mode.inspect and self.checkpoint is not None:
+            raise InputError(
+                f"checkpoint={self.checkpoint}: mode=inspect looks at data and needs no weights; leave it out, and give"
+                " the task, data.* and transform.* of that run"
+            )
+        if self.mode is Mode.pack and self.run_dir is None:
+            raise InputError("mode=pack: give run_dir=FOLDER for the shards")
+        if self.mode is Mode.predict and ((self.checkpoint or self.artifact) is None or self.source is None):
+            raise InputError(
+                "mode=predict: give checkpoint=FILE or artifact=FILE, and source=PICTURE, FOLDER, PATTERN or VIDEO"
+            )
+        if self.mode is not Mode.predict and self.source is not None:
+            raise InputError(f"source={self.source}: needs mode=predict")
+        if self.evaluation.multi_scale and self.task is not Task.segmentation:
+            raise InputError(f"evaluation.multi_scale=true: is for task=segmentation, not task={self.task.value}")
+        if self.mode is not Mode.evaluate and self.predictions is not None:
+            raise InputError(f"predictions={self.predictions}: needs mode=evaluate")
+
+    def _check_artifact(self) -> None:
+        if self.mode is Mode.export and self.checkpoint is None:
+            raise InputError("mode=export: give checkpoint=FILE, the model.safetensors of a run or public weights")
+        if self.artifact is None:
+            return
+        if self.mode not in (Mode.evaluate, Mode.predict):
+            raise InputError(f"artifact={self.artifact}: needs mode=evaluate or mode=predict")
+        if self.checkpoint is not None:
+            raise InputError(
+                f"artifact={self.artifact}, checkpoint={self.checkpoint}: give one of them; mode=export compares a file"
+                " with its checkpoint"
+            )
+
+    def named_heads(self) -> dict[str, HeadConfig]:
+        """Every head by its name. A single task is the case of one head, which has the name of the task."""
+        if self.task is Task.multitask:
+            return dict(self.heads)
+        return {self.task.value: HeadConfig(kind=Kind(self.task.value), head=self.head)}

@@ -1,0 +1,238 @@
+"""Image files as arrays: strict about broken files, and turned the way a viewer would show them.
+
+OpenCV completes a truncated JPEG with grey and says nothing, so JPEG goes through simplejpeg, which refuses it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+EXIF_MAGIC = b"Exif\0\0"
+ORIENTATION_TAG = 0x0112
+REMEDY = "replace the file or take it out of the data set"
+
+STUFFING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+MAX_STUFFING = 16
+"""Bytes after the last pixel that some cameras write; the picture itself is whole."""
+
+
+def read_image(
+    path: str | Path, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
+) -> NDArray[np.uint8]:
+    """The picture as a viewer shows it.
+
+    Grey and palette images become RGB, CMYK is converted, transparent pixels lie on white, 16 bits become 8.
+    The EXIF orientation is applied, unless the annotation's size says that it was made on the unrotated picture.
+
+    Args:
+        path: of the file; what it is, is decided by its contents and not by its suffix.
+        size: height and width in pixels that the annotation states; None accepts any.
+        annotation: the file that states it, for the message.
+        shrink: 1, 2, 4 or 8; the sides of a JPEG come divided by it, rounded up. Its faults are found all the same.
+
+    Returns:
+        (H, W, 3) uint8, RGB, contiguous.
+
+    Raises:
+        InputError: the file is absent, broken, truncated, of an unknown format, or has another size.
+    """
+    return decode_image(path, read_bytes(path), size, annotation, shrink)
+
+
+def decode_image(
+    path: str | Path, data: bytes, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
+) -> NDArray[np.uint8]:
+    """As `read_image`, from the contents of a file; `path` is for messages."""
+    image = decode_stored(path, data, shrink)
+    orientation = exif_orientation(data)
+    stored = image.shape[:2] if shrink == 1 else stored_size(path, data)
+    upright = stored[::-1] if orientation >= 5 else stored
+    if size is None or upright == tuple(size):
+        return np.ascontiguousarray(turn(image, orientation))
+    if stored == tuple(size):
+        return np.ascontiguousarray(image)
+    stated_in = f" in {annotation}" if annotation else ""
+    raise InputError(
+        f"{path}: is {_side_by_side(upright)} pixels (width x height) but annotated as"
+        f" {_side_by_side(size)}{stated_in}; put the file there that was annotated, or correct the annotation"
+    )
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels as `read_image` would give them, for annotations that do not state them."""
+    return read_image(path).shape[:2]
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The contents of a file; an InputError names it if it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - once for every image of every epoch
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+
+
+def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
+    """Height and width in pixels before the EXIF orientation is applied, from the header alone.
+
+    Args:
+        name: of the file, for messages.
+        data: its contents.
+
+    Raises:
+        InputError: the header is broken or of an unknown format, or, in other formats than JPEG, states more pixels
+            than Pillow opens.
+    """
+    if data.startswith(JPEG_MAGIC):
+        try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            raise InputError(f"{name}: broken JPEG ({error}); {REMEDY}") from error
+        return int(height), int(width)
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
+            return picture.height, picture.width
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: too large to be opened ({error}); make it smaller") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}") from error
+
+
+def exif_orientation(data: bytes) -> int:
+    """The orientation 1 .. 8 that is written in the file, 1 (upright) if none is or it cannot be understood."""
+    jpeg = data.startswith(JPEG_MAGIC)
+    start = data.find(EXIF_MAGIC, 0, 1 << 16)
+    if start < 0 and (jpeg or b"eXIf" not in data):
+        return 1
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if jpeg:
+                length = int.from_bytes(data[start - 2 : start], "big") - 2
+                exif = Image.Exif()
+                exif.load(data[start : start + length])
+            else:
+                with Image.open(io.BytesIO(data)) as picture:
+                    exif = picture.getexif()
+            value = exif.get(ORIENTATION_TAG, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def decode_stored(name: str | Path, data: bytes, shrink: int = 1) -> Pixels:
+    """The picture as it is stored: the EXIF orientation is not applied.
+
+    Args:
+        name: of the file, for messages.
+        data: its contents.
+        shrink: 1, 2, 4 or 8; sides of a JPEG come divided by it, rounded up, for less work. Other formats come whole.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        InputError: the file is broken, truncated or of an unknown format.
+    """
+    return _decode_jpeg(name, data, shrink) if data.startswith(JPEG_MAGIC) else _decode_other(name, data)
+
+
+def _decode_jpeg(name: str | Path, data: bytes, shrink: int) -> Pixels:
+    try:
+        height, width, colourspace, _ = simplejpeg.decode_jpeg_header(data)
+        wanted = "CMYK" if colourspace in ("CMYK", "YCCK") else "RGB"
+        least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink), "min_factor": shrink}
+        image = _decode_strictly(data, wanted, least)
+    except ValueError as error:
+        raise InputError(f"{name}: broken JPEG ({error}); {REMEDY}") from error
+    if wanted == "RGB":
+        return image
+    # Adobe writes the complement of the ink, so what is left of the light multiplies.
+    light = image.astype(np.uint16)
+    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def _decode_strictly(data: bytes, colourspace: str, least: dict[str, int]) -> Pixels:
+    try:
+        image: Pixels = simplejpeg.decode_jpeg(data, colourspace, strict=True, **least)
+    except ValueError as error:
+        stuffing = STUFFING.search(str(error))
+        if stuffing is None or int(stuffing[1]) > MAX_STUFFING:
+            raise
+        image = simplejpeg.decode_jpeg(data, colourspace, strict=False, **least)
+    return image
+
+
+def _decode_other(name: str | Path, data: bytes) -> Pixels:
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:
+        image = None
+    finally:
+        logging.setLogLevel(before)
+    if image is None:
+        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}")
+    return _as_rgb(name, image)
+
+
+def _as_rgb(name: str | Path, image: NDArray[Any]) -> Pixels:
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise InputError(f"{name}: has {image.dtype} pixels; convert it to 8 or 16 bits without sign")
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    if image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    colour, alpha = image[..., 2::-1].astype(np.uint16), image[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def turn(image: Pixels, orientation: int) -> Pixels:
+    """Undo what EXIF says was done: 2 and 4 mirror, 3 turns round, 5 to 8 swap the sides."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image
+
+
+def _side_by_side(size: tuple[int, ...]) -> str:
+    return f"{size[1]} x {size[0]}"
+
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+)
+"""In lower case, of files that are taken for images."""
+
+
+def is_image(name: str) -> bool:
+    """By the suffix; what a file really is, its contents decide when it is read."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million of them

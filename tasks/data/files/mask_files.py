@@ -1,0 +1,147 @@
+"""Mask files as arrays of class indices. Shapes: H W pixels, K classes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from backbone.errors import InputError
+from heads.structures import VOID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels: TypeAlias = "NDArray[np.uint8]"
+
+MaskReader: TypeAlias = "Callable[[Path], Pixels]"
+"""From a file to (H, W) uint8: the class of every pixel, `VOID` where there is none."""
+
+REMEDY = "replace the file or remove its image from the data set"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH = 24
+"""Where a PNG states its bits per sample."""
+STRETCH = {2: 85, 4: 17}
+"""By the bits of a grey PNG: what Pillow multiplies its values by, so that they span 0 .. 255."""
+
+
+class IndexMasks:
+    """Masks whose values are class indices: palette images, whose colours do not matter, or grey ones of up to 8 bits.
+
+    Args:
+        names: of the classes, in the order of their indices.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._is_known = np.arange(VOID + 1) < len(self.names)
+        self._is_known[VOID] = True
+
+    def __call__(self, path: Path) -> Pixels:
+        """(H, W) uint8.
+
+        Raises:
+            InputError: the file is absent, broken or of several channels, or a value is neither a class nor void.
+        """
+        image, depth = _open(path)
+        if image.mode not in ("P", "L", "1"):
+            raise InputError(
+                f"{path}: is a picture of mode {image.mode}, but class indices are expected, one value of 8 bits for"
+                " each pixel; write it as a grey or palette PNG, or name its colours by data=masks"
+                " data.colours={class: [red, green, blue]}"
+            )
+        mask = np.array(image, dtype=np.uint8)
+        if image.mode == "L" and depth in STRETCH:
+            mask //= STRETCH[depth]
+        known = self._is_known[mask]
+        if not known.all():
+            values, counts = np.unique(mask[~known], return_counts=True)
+            more = f" and {len(values) - 1} more values that are no class" if len(values) > 1 else ""
+            raise InputError(
+                f"{path}: {counts[0]} pixels have the value {values[0]}{more}; allowed are 0 .. {len(self.names) - 1}"
+                f" ({', '.join(self.names)}) and {VOID} for void: correct the mask or the list of classes"
+            )
+        return mask
+
+
+class ColourMasks:
+    """Masks whose classes are colours, however the file stores them (RGB, palette, grey).
+
+    Args:
+        colours: red, green and blue of every class by its name, in the order of the indices.
+        void: colours of pixels that belong to no class.
+
+    Raises:
+        InputError: a colour is not three whole numbers 0 .. 255, or is given twice.
+    """
+
+    def __init__(self, colours: Mapping[str, Sequence[int]], void: Sequence[Sequence[int]] = ()) -> None:
+        meant = [*colours.items(), *(("void", colour) for colour in void)]
+        owners: dict[int, str] = {}
+        for name, colour in meant:
+            code = _code(name, colour)
+            if code in owners:
+                raise InputError(f"data.colours: {name} and {owners[code]} have the same colour {list(colour)}")
+            owners[code] = name
+        indices = [*range(len(colours)), *[VOID] * len(void)]
+        self._codes = np.array(sorted(owners), dtype=np.uint32)
+        self._indices = np.array(indices, dtype=np.uint8)[np.argsort(list(owners))]
+        self._allowed = ", ".join(f"{name} {list(colour)}" for name, colour in meant)
+
+    def __call__(self, path: Path) -> Pixels:
+        """(H, W) uint8.
+
+        Raises:
+            InputError: the file is absent, broken or partly transparent, or has a colour that is not in the map.
+        """
+        image, _ = _open(path)
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{path}: is a picture of mode {image.mode}; write it as RGB with 8 bits per colour")
+        if image.has_transparency_data and _is_transparent(image):
+            raise InputError(f"{path}: has transparent pixels, whose class is unknown; write it as RGB")
+        red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.uint32), 2, 0)
+        codes = red << 16 | green << 8 | blue
+        places = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        unknown = self._codes[places] != codes
+        if unknown.any():
+            code = int(codes[unknown][0])
+            colour = [code >> 16, code >> 8 & 255, code & 255]
+            count = int((codes == code).sum())
+            raise InputError(
+                f"{path}: {count} pixels have the colour {colour}, {int(unknown.sum())} in all have one that is not in"
+                f" the map; allowed are {self._allowed}: correct the mask, or add the colour to data.colours or"
+                " data.void_colours"
+            )
+        mask: Pixels = self._indices[places]
+        return mask
+
+
+def _code(name: str, colour: Sequence[int]) -> int:
+    parts = list(colour) if isinstance(colour, list | tuple) else []
+    if len(parts) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in parts):
+        raise InputError(f"data.colours: {name} has the colour {colour}; it must be three numbers 0 .. 255")
+    red, green, blue = colour
+    return red << 16 | green << 8 | blue
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return bool((np.array(image.convert("RGBA"))[..., 3] < 255).any())
+
+
+def _open(path: Path) -> tuple[Image.Image, int | None]:
+    """The decoded picture, and the bits per sample where it is a PNG."""
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings(action="ignore"):
+            image = Image.open(io.BytesIO(data))
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        why = getattr(error, "strerror", None) or ("not a whole picture" if path.is_file() else str(error))
+        raise InputError(f"{path}: cannot be read as a mask ({why}); {REMEDY}") from None
+    return image, data[PNG_DEPTH] if data.startswith(PNG_MAGIC) else None

@@ -1,0 +1,172 @@
+"""Any folder of pictures: `train/{class}/*`, `val/{class}/*` and, if it is there, `test/{class}/*`.
+
+A class may have folders of its own below. Names that start with a dot, and `Thumbs.db`, are left by file browsers and
+pass without a word; other files that are no images by their suffix are counted and reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backbone.errors import InputError
+from tasks.data.checks import require_folder, require_root
+from tasks.data.datasets.classification import ClassificationDataset
+from tasks.data.faults import caution, fault
+from tasks.data.files.images import is_image
+from tasks.data.labels import LabelMap
+from tasks.data.splits import DataSplits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tasks.data.config import FolderConfig
+
+log = logging.getLogger(__name__)
+
+LAYOUT = "pictures as train/CLASS/*.jpg and val/CLASS/*.jpg"
+REMEDY = "data.root=FOLDER names the data set"
+
+
+@dataclass(slots=True)
+class Listing:
+    """The images of a split.
+
+    Attributes:
+        folder: of the split.
+        classes: names of the classes, sorted.
+        names: of the files, relative to `folder`, sorted within each class.
+        owner: position of each file's class in `classes`.
+    """
+
+    folder: Path
+    classes: list[str]
+    names: list[str]
+    owner: list[int]
+
+    def leave_out(self, classes: Sequence[str]) -> None:
+        """Forget these classes and their images."""
+        kept = [(name, self.classes[number]) for name, number in zip(self.names, self.owner, strict=True)]
+        kept = [(name, owner) for name, owner in kept if owner not in classes]
+        self.classes = [name for name in self.classes if name not in classes]
+        self.names = [name for name, _ in kept]
+        self.owner = [self.classes.index(owner) for _, owner in kept]
+
+
+def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits:
+    """Train, val and, if it is there, test. The classes are the folders of train, sorted by name.
+
+    Args:
+        need_train: False allows train to be absent: it is empty then, and the classes are the folders of val.
+
+    Raises:
+        InputError: a folder is absent or has no image, or a split has a class that train lacks.
+    """
+    root = Path(require_root(config.root, LAYOUT, REMEDY))
+    train = None
+    if need_train or (root / config.train_split).is_dir():
+        train = list_classes(root / config.train_split)
+    val = list_classes(root / config.val_split)
+    test = None
+    if config.test_split is not None and (root / config.test_split).is_dir():
+        test = list_classes(root / config.test_split)
+    known = train or val
+    labels = LabelMap.numbered(known.classes)
+
+    def dataset(split: Listing) -> ClassificationDataset:
+        indices = class_indices(split, labels.names, f"{known.folder} has no folder of that name")
+        return ClassificationDataset(split.folder, split.names, indices, labels, config.max_megapixels)
+
+    absent = Listing(root / config.train_split, [], [], [])
+    return DataSplits(
+        train=dataset(train or absent), val=dataset(val), test=dataset(test) if test else None, labels=labels
+    )
+
+
+def read_split(folder: Path, names: Sequence[str], max_megapixels: float) -> ClassificationDataset:
+    """One split of known classes, of which some may have no folder."""
+    listing = list_classes(folder)
+    indices = class_indices(listing, names, f"the classes are {', '.join(names)}")
+    return ClassificationDataset(listing.folder, listing.names, indices, LabelMap.numbered(names), max_megapixels)
+
+
+def list_classes(folder: Path) -> Listing:
+    """The class folders of a split and their images.
+
+    Raises:
+        InputError: there is no such folder, no class folder in it, or no image in one of those; or two of them have
+            the same name in Unicode, or one has none.
+    """
+    require_folder(folder, "a folder for each class", f"{REMEDY}, data.train_split and so on its parts")
+    folders = {_class_name(entry): entry for entry in _visible(folder) if entry.is_dir()}
+    if not folders:
+        raise InputError(f"{folder}: has no class folder; {LAYOUT} are expected: {REMEDY}")
+    if len(folders) < sum(entry.is_dir() for entry in _visible(folder)):
+        raise InputError(f"{folder}: two folders differ only in how Unicode writes their name; put them together")
+    listing = Listing(folder, sorted(folders), [], [])
+    others: list[str] = []
+    for number, name in enumerate(listing.classes):
+        files = list(_files_below(folders[name].path))
+        images = sorted(file for file in files if is_image(file))
+        if not images:
+            found = f", only others such as {files[0]}" if files else ""
+            text = f"{folders[name].path}: has no image{found}; add images of the class or remove the folder"
+            fault("class without images", text, [folders[name].path])
+        others.extend(file for file in files if not is_image(file))
+        listing.names.extend(os.path.relpath(file, folder) for file in images)
+        listing.owner.extend([number] * len(images))
+    if others:
+        others.sort()
+        text = f"{folder}: {len(others)} files are no images by their suffix and are left out; the first is {others[0]}"
+        caution("file that is no image", text, others)
+    return listing
+
+
+def class_indices(listing: Listing, names: Sequence[str], lacking: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """(N,) place of every image's class among `names`; where faults are collected, unknown classes leave `listing`.
+
+    Args:
+        lacking: says what is wrong with a class that is not among them.
+
+    Raises:
+        InputError: a class is not among them.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    strange = [name for name in listing.classes if name not in places]
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        text = f"{listing.folder / strange[0]}: this class{more} is unknown: {lacking}; add it there or remove it here"
+        fault("unknown class", text, [str(listing.folder / name) for name in strange])
+        listing.leave_out(strange)
+    table = np.array([places[name] for name in listing.classes], dtype=np.int64)
+    return table[np.array(listing.owner, dtype=np.int64)]
+
+
+def _visible(folder: Path | str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".") and entry.name != "Thumbs.db"]
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _files_below(entry.path)
+        else:
+            yield entry.path
+
+
+def _class_name(entry: os.DirEntry[str]) -> str:
+    """Composed as one would type it; systems differ in how they write an accent."""
+    try:
+        entry.name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{entry.path!a}: this folder's name is no UTF-8, so the class has no name; rename it"
+        ) from error
+    return unicodedata.normalize("NFC", entry.name)

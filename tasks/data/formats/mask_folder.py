@@ -1,0 +1,166 @@
+"""Folders of images and of masks: every image has the mask of the same name, and every mask its image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbone.errors import InputError
+from tasks.data.checks import require_folder, require_root
+from tasks.data.datasets.segmentation import SegmentationDataset
+from tasks.data.faults import fault
+from tasks.data.files.mask_files import ColourMasks, IndexMasks
+from tasks.data.labels import LabelMap
+from tasks.data.splits import DataSplits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.data.config import MasksConfig
+    from tasks.data.files.mask_files import MaskReader
+
+LAYOUT = "images and masks of the same names, images/{split}/x.jpg and masks/{split}/x.png"
+REMEDY = "data.root=FOLDER names the data set, data.images= and data.masks= the folders below it"
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+"""Of pictures; other files are not looked at."""
+
+
+class MaskFolders(SegmentationDataset):
+    """A folder of images and one of masks. They belong together by their path below it, without suffix.
+
+    Args:
+        root: folder that the others are in.
+        images, masks: the folders below it.
+        labels: of the values of the masks.
+        read_mask: reads a mask file.
+        image_suffix, mask_suffix: what a name ends in besides; a picture without it is not looked at.
+
+    Raises:
+        InputError: a folder is missing or empty, an image has no mask or a mask no image, or two have one name.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str,
+        masks: str,
+        labels: LabelMap,
+        read_mask: MaskReader,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+    ) -> None:
+        root = Path(root)
+        image_files = _by_name(root / images, "the images of the split", image_suffix)
+        mask_files = _by_name(root / masks, "the masks of the split", mask_suffix)
+        _check_partners("image", image_files, "mask", mask_files, root / masks)
+        _check_partners("mask", mask_files, "image", image_files, root / images)
+        names = sorted(image_files.keys() & mask_files.keys())
+        super().__init__(
+            root,
+            [os.path.relpath(image_files[name], root) for name in names],
+            [os.path.relpath(mask_files[name], root) for name in names],
+            labels,
+            read_mask,
+            root / images,
+        )
+
+
+def build_splits(config: MasksConfig) -> DataSplits:
+    """Train, val and, if its folder of masks exists, test.
+
+    Raises:
+        InputError: see `MaskFolders`, `ColourMasks` and `read_labels`.
+    """
+    labels = read_labels(config)
+    read_mask: MaskReader = IndexMasks(labels.names)
+    colours = read_colours(config)
+    if colours is not None:
+        read_mask = ColourMasks({name: colours[name] for name in labels.names}, config.void_colours)
+    elif config.void_colours:
+        raise InputError("data.void_colours is set but data.colours is not; name the colours of the classes too")
+    root = Path(require_root(config.root, LAYOUT, REMEDY))
+
+    def read(split: str) -> MaskFolders:
+        images, masks = config.images.replace("{split}", split), config.masks.replace("{split}", split)
+        return MaskFolders(root, images, masks, labels, read_mask, config.image_suffix, config.mask_suffix)
+
+    test = None
+    if config.test_split is not None and (root / config.masks.replace("{split}", config.test_split)).is_dir():
+        test = read(config.test_split)
+    return DataSplits(train=read(config.train_split), val=read(config.val_split), test=test, labels=labels)
+
+
+def read_labels(config: MasksConfig) -> LabelMap:
+    """The classes, in the order of `classes`, or of `colours` where that is not set.
+
+    Raises:
+        InputError: neither is set, the two do not fit together, or there are more classes than a mask can hold.
+    """
+    colours = read_colours(config)
+    if config.classes is None and colours is None:
+        raise InputError(
+            "data.classes is not set; name the values 0, 1, ... of the masks: data.classes=[background, ...], or their"
+            " colours: data.colours={background: [0, 0, 0], ...}"
+        )
+    classes = list(colours or ()) if config.classes is None else config.classes
+    other = set(classes) ^ set(classes if colours is None else colours)
+    if other:
+        raise InputError(
+            f"data.classes={classes} and data.colours={list(colours or ())}: {', '.join(sorted(other))} in one of them"
+            " only; both must name the same classes"
+        )
+    if len(classes) > MAX_CLASSES:
+        raise InputError(f"data.classes: there are {len(classes)}; a mask holds at most {MAX_CLASSES} and void")
+    return LabelMap(classes, range(len(classes)))
+
+
+def read_colours(config: MasksConfig) -> dict[str, list[int]] | None:
+    """The colour of every class by its name; None where masks hold indices.
+
+    Raises:
+        InputError: `colours` is neither a mapping nor a list as long as `classes`.
+    """
+    if config.colours is None:
+        return None
+    if isinstance(config.colours, dict):
+        return {str(name): colour for name, colour in config.colours.items()}
+    if isinstance(config.colours, list) and len(config.colours) == len(config.classes or ()):
+        return dict(zip(config.classes or (), config.colours, strict=True))
+    raise InputError(
+        f"data.colours={config.colours}: must be {{class: [red, green, blue], ...}}, or a list with as many colours as"
+        " data.classes has names"
+    )
+
+
+MAX_CLASSES = 255
+
+
+def _by_name(folder: Path, what: str, suffix: str) -> dict[str, Path]:
+    """The pictures below a folder, by what an image and its mask have in common."""
+    require_folder(folder, what, REMEDY)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not stem.endswith(suffix):
+            continue
+        name = stem.removesuffix(suffix)
+        if name in found:
+            text = f"{path}: has the same name as {found[name].name}; remove one of the two"
+            fault("two files of one name", text, [str(path)])
+        found[name] = path
+    return found
+
+
+def _check_partners(
+    what: str, files: Mapping[str, Path], partner: str, partners: Mapping[str, Path], folder: Path
+) -> None:
+    alone = sorted(files.keys() - partners.keys())
+    if alone:
+        more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+        fault(
+            f"{what} without {partner}",
+            f"{files[alone[0]]}: this {what}{more} has no {partner} of that name in {folder}; add the {partner} or"
+            f" remove the {what}",
+            [str(files[name]) for name in alone],
+        )

@@ -1,0 +1,174 @@
+"""Tar shards with boxes, as mode=pack writes them: `KEY.jpg` with `KEY.json`.
+
+The latter holds an image's entry of a COCO file and, in `annotations`, those of its objects. The classes are in the
+manifest. Samples, figures and their order are those of the data set that was packed.
+
+Shapes: N images, B boxes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backbone.errors import InputError
+from tasks.data.checks import check_unique
+from tasks.data.datasets.detection import Annotations, DetectionDataset
+from tasks.data.formats.coco.boxes import column, numbers
+from tasks.data.formats.shards.classes import FoundSplit, found_splits
+from tasks.data.formats.shards.files import ShardFiles, joined
+from tasks.data.formats.shards.index import kept, walk
+from tasks.data.splits import DataSplits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tasks.data.config import BadBoxes, ShardsConfig
+    from tasks.data.formats.shards.index import Arrays, TarSample
+    from tasks.data.labels import LabelMap
+
+INDEX_SUFFIX = ".boxes.npz"
+
+
+class ShardDetection(DetectionDataset):
+    """The images of several shards and their boxes, in their order.
+
+    Args:
+        shards: the paths, and of each what `index_boxes` gives.
+        labels: of the whole data set.
+        bad_boxes: what to do with boxes that cannot be learned.
+
+    Raises:
+        InputError: an id of an image occurs twice, a category is not in `labels`, or see `DetectionDataset`.
+    """
+
+    def __init__(self, shards: Sequence[tuple[Path, Arrays]], labels: LabelMap, bad_boxes: BadBoxes) -> None:
+        self._files = ShardFiles([(path, of["names"], of["offsets"], of["lengths"]) for path, of in shards])
+        where = shards[0][0].parent
+        starts = np.cumsum([0, *(len(of["names"]) for _, of in shards)])
+
+        def all_of(name: str) -> NDArray[Any]:
+            return joined([of[name] for _, of in shards], np.float64)
+
+        image_ids, categories = all_of("image_ids"), all_of("category_ids")
+        check_unique(image_ids.tolist(), "image id", where)
+        self._check_categories(categories, labels, where)
+        table = Annotations(
+            file_names=all_of("file_names"),
+            image_ids=image_ids,
+            sizes=all_of("sizes"),
+            owner=joined([of["owner"] + start for (_, of), start in zip(shards, starts, strict=False)], np.int64),
+            bbox_xywh_px=all_of("bbox_xywh_px"),
+            labels=np.array([labels.to_index(category) for category in categories.tolist()], dtype=np.int64),
+            crowd=all_of("crowd"),
+            areas=all_of("areas"),
+        )
+
+        def describe(box: int) -> str:
+            image = int(table.owner[box])
+            return f"a box of {self._files.path(image)} with bbox {table.bbox_xywh_px[box].tolist()}"
+
+        super().__init__(where, table, labels, bad_boxes, where, describe)
+
+    def path(self, index: int) -> Path:
+        """Of the shard, and below it the name within."""
+        return self._files.path(index)
+
+    def contents(self, index: int) -> bytes:
+        """See `DetectionDataset.contents`."""
+        return self._files.read(index)
+
+    @staticmethod
+    def _check_categories(categories: NDArray[np.int64], labels: LabelMap, where: Path) -> None:
+        strange = [category for category in np.unique(categories).tolist() if category not in labels]
+        if strange:
+            raise InputError(
+                f"{where}: a shard has category_id {strange[0]}, which its manifest does not list; allowed are"
+                f" {', '.join(map(str, labels.ids))}: write the shards again by mode=pack"
+            )
+
+
+def build_splits(config: ShardsConfig) -> DataSplits:
+    """Train and val.
+
+    Raises:
+        InputError: there is no shard or no manifest, or a shard is broken.
+    """
+    train, val = found_splits(config, "detection", need_train=True)
+    labels = val.labels
+    if labels is None:
+        raise InputError(
+            f"{config.root}: there is no manifest, which names the classes, beside the shards; write them by mode=pack"
+        )
+    datasets = [_dataset(split, labels, config.bad_boxes) for split in (train, val)]
+    return DataSplits(train=datasets[0], val=datasets[1], test=None, labels=labels)
+
+
+def _dataset(split: FoundSplit, labels: LabelMap, bad_boxes: BadBoxes) -> ShardDetection:
+    return ShardDetection([(path, read_boxes(path, split.sha256.get(path))) for path in split.paths], labels, bad_boxes)
+
+
+def read_boxes(path: Path, sha256: str | None = None) -> Arrays:
+    """What `index_boxes` gives, kept beside the shard (see `tasks.data.formats.shards.index.kept`)."""
+    return kept(path, INDEX_SUFFIX, lambda: index_boxes(path), sha256)
+
+
+def index_boxes(path: Path) -> Arrays:
+    """Read through a shard.
+
+    Returns:
+        Of the image files names, offsets, lengths, image_ids, file_names (N,) and sizes (N, 2); of the boxes owner,
+        category_ids, crowd, areas (B,) and bbox_xywh_px (B, 4), as in `Annotations`.
+    Raises:
+        InputError: see `formats.shards.index.walk`; or a `.json` is absent or does not hold an image with its objects.
+    """
+    samples, images, owner, objects = [], [], [], []
+    for position, sample in enumerate(walk(path)):
+        entry = _entry(sample)
+        samples.append((sample.name.encode(), sample.image.offset_data, sample.image.size))
+        images.append(entry)
+        objects.extend(entry["annotations"])
+        owner.extend([position] * len(entry["annotations"]))
+    names, offsets, lengths = zip(*samples, strict=True)
+
+    def of_images(key: str, what: str) -> NDArray[Any]:
+        return numbers(column(images, key, "images", path), np.int64, 0, what, path)
+
+    def of_objects(key: str, dtype: type[np.generic], columns: int = 0) -> NDArray[Any]:
+        return numbers(column(objects, key, "annotations", path), dtype, columns, key, path)
+
+    return {
+        "names": np.array(names, dtype=np.bytes_),
+        "offsets": np.array(offsets, dtype=np.int64),
+        "lengths": np.array(lengths, dtype=np.int64),
+        "image_ids": of_images("id", "image id"),
+        "file_names": np.array([str(name) for name in column(images, "file_name", "images", path)], dtype=np.str_),
+        "sizes": np.stack([of_images("height", "image height"), of_images("width", "image width")], axis=1),
+        "owner": np.array(owner, dtype=np.int64),
+        "bbox_xywh_px": of_objects("bbox", np.float64, 4),
+        "category_ids": of_objects("category_id", np.int64),
+        "crowd": of_objects("iscrowd", np.int64).astype(np.bool_),
+        "areas": of_objects("area", np.float64),
+    }
+
+
+def _entry(sample: TarSample) -> dict[str, Any]:
+    data = sample.beside("json")
+    try:
+        entry = json.loads(data) if data is not None else None
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or not isinstance(entry.get("annotations"), list):
+        raise InputError(
+            f"{sample.path}: the sample {sample.key} has no .json with an image's entry and its annotations; write the"
+            " shards again by mode=pack"
+        )
+    name = PurePosixPath(str(entry.get("file_name")))
+    if name.is_absolute() or ".." in name.parts:
+        raise InputError(f"{sample.path}: the file_name {str(name)!r} leads elsewhere; it is not to be trusted")
+    return entry

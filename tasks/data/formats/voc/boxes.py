@@ -1,0 +1,226 @@
+"""PASCAL VOC's layout with boxes: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/{split}.txt`.
+
+Coordinates in the files count pixels from 1 and include both ends: xmin=1, xmax=640 is the whole width of a picture of
+640 pixels. Here that becomes the edges 0 and 640: the lower corner moves by one, the upper stays. A file that counts
+from 0 gives -1 there, which is clipped. A box whose corners coincide (xmin = xmax) was clicked and not drawn: it
+counts as one without area.
+Reference: PASCAL VOC 2012 development kit, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
+
+import defusedxml.ElementTree as ElementTree
+import numpy as np
+from defusedxml.common import DefusedXmlException
+
+from backbone.errors import InputError
+from tasks.data.checks import check_images_exist, require_file, require_folder
+from tasks.data.config import BadBoxes
+from tasks.data.datasets.detection import Annotations, DetectionDataset
+from tasks.data.faults import each, fault
+from tasks.data.files.images import read_size
+from tasks.data.formats.voc.find import find_voc
+from tasks.data.formats.voc.folder import REMEDY, file_names, read_list
+from tasks.data.labels import LabelMap
+from tasks.data.splits import DataSplits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from xml.etree.ElementTree import Element
+
+    from tasks.data.config import VocConfig
+
+LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(slots=True)
+class VocObject:
+    """An `<object>`: its name, the corners as written, and whether it counts neither as found nor as missed."""
+
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool
+
+
+@dataclass(slots=True)
+class VocImage:
+    """One XML file. `size` is height and width in pixels."""
+
+    xml: Path
+    file_name: str
+    size: tuple[int, int]
+    objects: list[VocObject]
+
+
+class VocDetection(DetectionDataset):
+    """A split in VOC's layout. Images are numbered from 1 in the order of the split's list.
+
+    Objects marked `difficult` are handled like crowd: neither positive nor negative, and ignored by the evaluator.
+
+    Args:
+        root: folder that holds `Annotations`, `JPEGImages` and `ImageSets`.
+        split: name of the list under `ImageSets/Main`.
+        classes: names of the classes; None collects those of this split, sorted.
+        bad_boxes: what to do with boxes that cannot be learned.
+        images: what `read_split` gave for this split, if it was called before.
+
+    Raises:
+        InputError: a file or folder is missing, or its contents do not fit together.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        classes: Sequence[str] | None = None,
+        bad_boxes: BadBoxes = BadBoxes.error,
+        images: list[VocImage] | None = None,
+    ) -> None:
+        images = read_split(root, split) if images is None else images
+        labels = LabelMap.numbered(classes or collect_classes(images, split_list(root, split)))
+        for image in images:
+            image.objects = _known(image, labels)
+        objects = [(image, number, item) for image in images for number, item in enumerate(image.objects, start=1)]
+        folder = Path(root) / "JPEGImages"
+
+        def describe(box: int) -> str:
+            image, number, item = objects[box]
+            return f"object {number} ({item.name}) of {image.xml} with corners {list(item.corners)}"
+
+        annotations = _tabulate(images, labels)
+        super().__init__(folder, annotations, labels, bad_boxes, split_list(root, split), describe)
+
+
+def build_splits(config: VocConfig) -> DataSplits:
+    """Train, val and, if its list exists, test. Without `classes` those of all splits are collected.
+
+    Raises:
+        InputError: see `VocDetection`.
+    """
+    root = find_voc(config, LAYOUT)
+    names = [config.train_split, config.val_split]
+    if config.test_split is not None and split_list(root, config.test_split).is_file():
+        names.append(config.test_split)
+    images = {name: read_split(root, name) for name in names}
+    everything = [image for name in names for image in images[name]]
+    classes = config.classes or collect_classes(everything, Path(root) / "Annotations")
+    train, val, *test = [VocDetection(root, name, classes, config.bad_boxes, images[name]) for name in names]
+    return DataSplits(train=train, val=val, test=test[0] if test else None, labels=train.labels)
+
+
+def split_list(root: str | Path, split: str) -> Path:
+    """The file that lists the images of a split."""
+    return Path(root) / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def collect_classes(images: Sequence[VocImage], file: Path) -> list[str]:
+    """Names that occur, sorted.
+
+    Raises:
+        InputError: there is no object at all.
+    """
+    names = sorted({item.name for image in images for item in image.objects})
+    if not names:
+        raise InputError(f"{file}: no object is annotated, so the classes are unknown; name them by data.classes=[...]")
+    return names
+
+
+def read_split(root: str | Path, split: str) -> list[VocImage]:
+    """Every image that the split lists, from its XML file; the images themselves are not read.
+
+    Raises:
+        InputError: a file or folder is missing, an XML file is broken, or an image is listed twice.
+    """
+    require_folder(root, LAYOUT, REMEDY)
+    folder, xml_folder, listing = Path(root) / "JPEGImages", Path(root) / "Annotations", split_list(root, split)
+    require_folder(folder, "the images", REMEDY)
+    require_folder(xml_folder, "the annotations", REMEDY)
+    stems = read_list(listing)
+    found = file_names(folder)
+    check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing)
+    images = []
+    for stem in stems:
+        if stem not in found:
+            continue  # a fault, said above
+        xml = xml_folder / f"{stem}.xml"
+        with each("unreadable annotation", str(xml)):
+            remedy = "add the file or remove the image from the list"
+            require_file(xml, f"the annotation of an image of {listing}", remedy)
+            images.append(_read_xml(xml, folder / found[stem]))
+    return images
+
+
+def _read_xml(xml: Path, picture: Path) -> VocImage:
+    try:
+        tree = ElementTree.parse(xml).getroot()
+    except (ParseError, DefusedXmlException) as error:
+        raise InputError(f"{xml}: broken XML ({error}); correct the file or remove its image from the list") from error
+    objects = [
+        VocObject(
+            name=_text(item, "name", xml).strip(),
+            corners=(
+                _number(item, "bndbox/xmin", xml),
+                _number(item, "bndbox/ymin", xml),
+                _number(item, "bndbox/xmax", xml),
+                _number(item, "bndbox/ymax", xml),
+            ),
+            difficult=item.findtext("difficult", "0").strip() == "1",
+        )
+        for item in tree.findall("object")
+    ]
+    size = (0, 0)
+    if tree.find("size") is not None:
+        size = (int(_number(tree, "size/height", xml)), int(_number(tree, "size/width", xml)))
+    return VocImage(xml, picture.name, size if min(size) > 0 else read_size(picture), objects)
+
+
+def _text(element: Element, key: str, xml: Path) -> str:
+    text = element.findtext(key)
+    if not text:
+        raise InputError(f"{xml}: <{element.tag}> has no <{key}>; add it or remove the element")
+    return text
+
+
+def _number(element: Element, key: str, xml: Path) -> float:
+    text = _text(element, key, xml)
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{xml}: <{key}> is {text!r}; it must be a number: correct the file") from None
+
+
+def _known(image: VocImage, labels: LabelMap) -> list[VocObject]:
+    """The objects whose class is in the list."""
+    strange = [item.name for item in image.objects if item.name not in labels.names]
+    if strange:
+        fault(
+            "unknown class",
+            f"{image.xml}: class {strange[0]!r} is not in the list; allowed are {', '.join(labels.names)}:"
+            " add it to data.classes, or correct the file",
+            [f"{image.xml}: {name}" for name in strange],
+        )
+    return [item for item in image.objects if item.name in labels.names]
+
+
+def _tabulate(images: list[VocImage], labels: LabelMap) -> Annotations:
+    indices = {name: index for index, name in enumerate(labels.names)}
+    objects = [item for image in images for item in image.objects]
+    corners = np.array([item.corners for item in objects], dtype=np.float64).reshape(-1, 4)
+    drawn = corners[:, 2:] - corners[:, :2]
+    sides = np.where(drawn > 0, drawn + 1, drawn)
+    return Annotations(
+        file_names=np.array([image.file_name for image in images], dtype=np.str_),
+        image_ids=np.arange(1, len(images) + 1, dtype=np.int64),
+        sizes=np.array([image.size for image in images]).reshape(-1, 2),
+        owner=np.repeat(np.arange(len(images)), [len(image.objects) for image in images]),
+        bbox_xywh_px=np.concatenate([corners[:, :2] - 1, sides], axis=1),
+        labels=np.array([indices[item.name] for item in objects], dtype=np.int64),
+        crowd=np.array([item.difficult for item in objects], dtype=np.bool_),
+        areas=sides.prod(axis=1),
+    )

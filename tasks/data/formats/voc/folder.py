@@ -1,0 +1,48 @@
+"""Where PASCAL VOC's folders are, for boxes and for masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backbone.errors import InputError
+from tasks.data.checks import check_unique, require_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AUGMENTED = "trainaug"
+"""The split whose masks are in `AUGMENTED_MASKS`."""
+IMAGES, MASKS, AUGMENTED_MASKS = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
+REMEDY = "data.root=FOLDER names the data set, data.download=true fetches VOC 2012 into it"
+
+
+def voc_folder(root: Path) -> Path | None:
+    """`root` if it holds `ImageSets`, else the folder of a year of VOC below it that does; None if there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    if (root / "ImageSets").is_dir():
+        return root
+    years = [*sorted(root.glob("VOC*")), *sorted(root.glob("VOCdevkit/VOC*"))]
+    found = [year for year in years if (year / "ImageSets").is_dir()]
+    if len(found) > 1:
+        raise InputError(f"{root}: holds several data sets; name one of {', '.join(map(str, found))} by data.root=")
+    return found[0] if found else None
+
+
+def read_list(listing: Path) -> list[str]:
+    """The names that a split's list has, one a line.
+
+    Raises:
+        InputError: there is no such file, or a name is listed twice.
+    """
+    require_file(listing, "the list of the split's images", f"{REMEDY}, data.train_split and so on the list")
+    names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    check_unique(names, "image", listing)
+    return names
+
+
+def file_names(folder: Path) -> dict[str, str]:
+    """By stem, the names of the files in a folder, whatever their suffix."""
+    return {path.stem: path.name for path in sorted(folder.iterdir(), reverse=True)}

@@ -1,0 +1,90 @@
+"""PASCAL VOC's layout with masks: `SegmentationClass/*.png`, `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`.
+
+The masks are palette images whose indices are the classes, 0 is background and 255 void. The split `trainaug` has its
+masks in `SegmentationClassAug`, as the 10,582 images with SBD's outlines are commonly kept; what is not there is taken
+from `SegmentationClass`.
+Reference: PASCAL VOC 2012 development kit, section 3.4; Hariharan et al., Semantic Contours from Inverse Detectors,
+ICCV 2011.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.data.checks import check_images_exist, require_folder
+from tasks.data.datasets.segmentation import SegmentationDataset
+from tasks.data.files.mask_files import IndexMasks
+from tasks.data.formats.voc.find import find_voc
+from tasks.data.formats.voc.folder import AUGMENTED, AUGMENTED_MASKS, IMAGES, MASKS, REMEDY, file_names, read_list
+from tasks.data.labels import LabelMap
+from tasks.data.splits import DataSplits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.data.config import VocConfig
+
+log = logging.getLogger(__name__)
+
+LAYOUT = "VOC's layout with SegmentationClass/, JPEGImages/ and ImageSets/Segmentation/{split}.txt"
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+class VocSegmentation(SegmentationDataset):
+    """A split in VOC's layout. Masks are read and checked one by one, images and masks are looked for at once.
+
+    Args:
+        root: folder that holds `JPEGImages`, `SegmentationClass` and `ImageSets`.
+        split: name of the list under `ImageSets/Segmentation`.
+        classes: names of the values 0, 1, ... of the masks.
+
+    Raises:
+        InputError: a file or folder is missing, or an image is listed twice.
+    """
+
+    def __init__(self, root: str | Path, split: str, classes: Sequence[str] = VOC_CLASSES) -> None:
+        require_folder(root, LAYOUT, REMEDY)
+        root, listing = Path(root), split_list(root, split)
+        folders = [MASKS]
+        if split == AUGMENTED:
+            folders.append(AUGMENTED_MASKS)
+        for folder, what in ((IMAGES, "the images"), *((folder, f"the masks of {split}") for folder in folders)):
+            require_folder(root / folder, what, REMEDY)
+        stems = read_list(listing)
+        found = file_names(root / IMAGES)
+        images = [f"{IMAGES}/{found.get(stem, f'{stem}.jpg')}" for stem in stems]
+        places = {path.stem: folder for folder in folders for path in (root / folder).glob("*.png")}
+        masks = [f"{places.get(stem, folders[-1])}/{stem}.png" for stem in stems]
+        check_images_exist(root, images, listing)
+        check_images_exist(root, masks, listing, "mask")
+        labels = LabelMap(classes, range(len(classes)))
+        super().__init__(root, images, masks, labels, IndexMasks(labels.names), listing)
+
+
+def build_splits(config: VocConfig) -> DataSplits:
+    """Train, val and, if its list exists and any of its images has a mask, test.
+
+    Raises:
+        InputError: see `VocSegmentation` and `find_voc`.
+    """
+    root = find_voc(config, LAYOUT)
+    classes = config.classes or VOC_CLASSES
+    train, val = (VocSegmentation(root, split, classes) for split in (config.train_split, config.val_split))
+    test = None
+    if config.test_split is not None and split_list(root, config.test_split).is_file():
+        stems = read_list(split_list(root, config.test_split))
+        if any((root / MASKS / f"{stem}.png").is_file() for stem in stems):
+            test = VocSegmentation(root, config.test_split, classes)
+        else:
+            log.info("%s: none of its images has a mask; it is not used", split_list(root, config.test_split))
+    return DataSplits(train=train, val=val, test=test, labels=train.labels)
+
+
+def split_list(root: str | Path, split: str) -> Path:
+    """The file that lists the images of a split."""
+    return Path(root) / "ImageSets" / "Segmentation" / f"{split}.txt"

@@ -1,0 +1,231 @@
+"""How images get to the model, in training and in evaluation. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.data.sample import Transform
+    from tasks.data.transforms.growing import GrowingSize
+    from tasks.data.transforms.mixing import Mixing
+
+MIN_IMAGE_SIZE = 32
+
+
+class Interpolation(Enum):
+    """How pixels between pixels are computed.
+
+    `bilinear` and `bicubic` take in more pixels when they shrink, as Pillow does; `point_bilinear` looks at the nearest
+    four, as TensorFlow does.
+    """
+
+    bilinear = "bilinear"
+    bicubic = "bicubic"
+    point_bilinear = "point_bilinear"
+
+
+@dataclass(kw_only=True, slots=True)
+class TransformConfig(ABC):
+    """What every way of getting images to the model has."""
+
+    image_size: int = 224
+    """Side in pixels of the square that the model is trained on."""
+    flip: float = 0.5
+    """Probability that a training image is mirrored left and right."""
+    photometric: bool = True
+    """Vary brightness, contrast, hue and saturation of training images."""
+
+    same_size: ClassVar[bool] = True
+    """Whether evaluated images come out in one size; else they are evaluated one by one."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < MIN_IMAGE_SIZE:
+            raise InputError(f"transform.image_size={self.image_size}: must be at least {MIN_IMAGE_SIZE}")
+        self._check_probabilities("flip")
+
+    @abstractmethod
+    def train(self) -> Transform:
+        """For training: varied by the seed that comes with every image."""
+
+    @abstractmethod
+    def evaluation(self) -> Transform:
+        """For evaluation: the same every time."""
+
+    def mixing(self, seed: int) -> Mixing | None:
+        """What blends the images of a training batch; None: nothing does."""
+        return None
+
+    def sizes(self) -> GrowingSize | None:
+        """How training images grow from step to step; None: they do not. If they do, `train()` has `at(image_size)`."""
+        return None
+
+    def _check_probabilities(self, *names: str) -> None:
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"transform.{name}={getattr(self, name)}: must be a probability from 0 to 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class SSDTransformConfig(TransformConfig):
+    """SSD's augmentation; images are stretched to the square."""
+
+    image_size: int = 320
+    zoom_out: float = 0.5
+    """Probability of a grey canvas with up to four times longer sides around an image."""
+    crop: float = 0.85
+    """Probability of a part that keeps one object with an IoU of at least 0.1, 0.3, 0.5, 0.7 or 0.9, or any part."""
+
+    def __post_init__(self) -> None:
+        TransformConfig.__post_init__(self)
+        self._check_probabilities("zoom_out", "crop")
+
+    def train(self) -> Transform:
+        from tasks.data.transforms.ssd import TrainTransform
+
+        return TrainTransform(self)
+
+    def evaluation(self) -> Transform:
+        from tasks.data.transforms.ssd import EvalTransform
+
+        return EvalTransform(self.image_size)
+
+
+@dataclass(kw_only=True, slots=True)
+class JointTransformConfig(SSDTransformConfig):
+    """One window on image, boxes and mask together, for heads of every kind; images are stretched to the square.
+
+    A mask is evaluated at the size of its image, boxes in the pixels of theirs.
+    """
+
+    image_size: int = 321
+    crop: float = 0.5
+
+    def evaluation(self) -> Transform:
+        from tasks.data.transforms.ssd import StretchedImage
+
+        return StretchedImage(self.image_size)
+
+
+class TestCrop(Enum):
+    """What of a picture is looked at in evaluation.
+
+    `centre_crop` resizes the shorter side and cuts the middle square (torchvision, timm, Hugging Face); `central_part`
+    stretches the middle 87.5 % of both sides to the square (TensorFlow).
+    """
+
+    centre_crop = "centre_crop"
+    central_part = "central_part"
+
+
+CENTRAL_SHARE = 0.875
+"""Of the resized picture's side, 224 of 256, in every published evaluation but where a source says otherwise."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ImageNetTransformConfig(TransformConfig):
+    """Random parts of pictures for training, the middle for evaluation, at which any size may be asked for."""
+
+    photometric: bool = False
+    min_area: float = 0.08
+    """Smallest share of a picture's area that a training crop shows."""
+    mixup: float = 0.0
+    """Parameter of the Beta distribution by which two images of a batch are blended; 0: never."""
+    cutmix: float = 0.0
+    """The same for pasting a part of one image into another; with both, each batch draws one of them."""
+    progressive: int | None = None
+    """Side in pixels of training images in the first of `stages`, a multiple of 32; they grow to `image_size` in the
+    last. Trains faster. null: they are of `image_size` throughout."""
+    stages: int = 4
+    """Of equal length, with `progressive`."""
+    test_crop: TestCrop = TestCrop.centre_crop
+    resize_size: int | None = None
+    """Of the shorter side before the middle is cut, in pixels; null: `image_size` / 0.875."""
+    interpolation: Interpolation = Interpolation.bilinear
+
+    def __post_init__(self) -> None:
+        TransformConfig.__post_init__(self)
+        if not 0 < self.min_area <= 1:
+            raise InputError(f"transform.min_area={self.min_area}: must be above 0 and at most 1")
+        for name in ("mixup", "cutmix"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"transform.{name}={getattr(self, name)}: must not be negative")
+        if self.progressive is not None and not (
+            MIN_IMAGE_SIZE <= self.progressive < self.image_size and self.progressive % MIN_IMAGE_SIZE == 0
+        ):
+            raise InputError(
+                f"transform.progressive={self.progressive}: must be a multiple of {MIN_IMAGE_SIZE} below"
+                f" transform.image_size={self.image_size}, or null for one size throughout"
+            )
+        if self.stages < 2:
+            raise InputError(f"transform.stages={self.stages}: must be at least 2")
+        if self.resize_size is not None and self.resize_size < self.image_size:
+            raise InputError(
+                f"transform.resize_size={self.resize_size}: must be at least transform.image_size={self.image_size}"
+            )
+
+    def train(self) -> Transform:
+        from tasks.data.transforms.colour import ColourJitter
+        from tasks.data.transforms.imagenet import RandomCrop
+
+        jitter = ColourJitter() if self.photometric else None
+        return RandomCrop(self.image_size, scale=(self.min_area, 1.0), flip=self.flip, jitter=jitter)
+
+    def evaluation(self) -> Transform:
+        from tasks.data.transforms.imagenet import CentralPart, CentreCrop
+
+        if self.test_crop is TestCrop.central_part:
+            return CentralPart(self.image_size, CENTRAL_SHARE, self.interpolation)
+        return CentreCrop(
+            self.image_size, self.resize_size or round(self.image_size / CENTRAL_SHARE), self.interpolation
+        )
+
+    def sizes(self) -> GrowingSize | None:
+        if self.progressive is None:
+            return None
+        from tasks.data.transforms.growing import GrowingSize
+
+        return GrowingSize(self.progressive, self.image_size, self.stages)
+
+    def mixing(self, seed: int) -> Mixing | None:
+        from tasks.data.transforms.mixing import Mixing
+
+        return Mixing(self.mixup, self.cutmix, seed) if self.mixup or self.cutmix else None
+
+
+@dataclass(kw_only=True, slots=True)
+class DeepLabTransformConfig(TransformConfig):
+    """Randomly scaled crops for training, whole images at their own size for evaluation."""
+
+    image_size: int = 513
+    """Side in pixels of a training crop."""
+    photometric: bool = False
+    scales: list[float] = field(default_factory=lambda: [0.5, 2.0])
+    """Smallest and largest factor for the sides of a training image."""
+    max_side: int | None = None
+    """Longer side in pixels that larger images are shrunk to in evaluation, answers not; null: none are."""
+
+    same_size: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        TransformConfig.__post_init__(self)
+        if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1] < math.inf:
+            raise InputError(f"transform.scales={list(self.scales)}: must be two positive numbers, the smaller first")
+        if self.max_side is not None and self.max_side < MIN_IMAGE_SIZE:
+            raise InputError(f"transform.max_side={self.max_side}: must be at least {MIN_IMAGE_SIZE}")
+
+    def train(self) -> Transform:
+        from tasks.data.transforms.deeplab import ScalingCrops
+
+        least, most = self.scales
+        return ScalingCrops(self.image_size, scales=(least, most), flip=self.flip, photometric=self.photometric)
+
+    def evaluation(self) -> Transform:
+        from tasks.data.transforms.deeplab import WholeImage
+
+        return WholeImage(self.max_side)

@@ -1,0 +1,69 @@
+"""Resizing of uint8 pictures and masks. Shapes: H W pixels.
+
+Pictures are resized in two ways: `resize` gives the pixels of the libraries that public weights were trained with,
+`resize_by_area` costs less where no figure hangs on them, and needs OpenCV alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+
+from tasks.data.transforms.config import Interpolation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+
+def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = Interpolation.bilinear) -> Pixels:
+    """To height and width `size`, with a library's pixels.
+
+    `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
+    one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where
+    nothing shrinks, OpenCV is faster still. `point_bilinear` looks at the four nearest pixels however much it shrinks,
+    as `tf.image.resize` does.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (*size, 3) uint8, contiguous.
+    """
+    image = np.ascontiguousarray(image)
+    if image.shape[:2] == size:
+        return image
+    enlarges = size[0] >= image.shape[0] and size[1] >= image.shape[1]
+    if interpolation is Interpolation.point_bilinear or (enlarges and interpolation is Interpolation.bilinear):
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    import torch  # takes seconds, which most that is here can do without
+    from torch.nn.functional import interpolate
+
+    # One dimension more on torch's side: only then it sees that the memory is channels-last and leaves it so.
+    batch = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)
+    resized = interpolate(batch, size, mode=interpolation.value, antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """To height and width `size`: averaged when more than two pixels fall on one, else linear.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (*size, 3) uint8, contiguous.
+    """
+    if image.shape[:2] == size:
+        return np.ascontiguousarray(image)
+    shrinks = max(image.shape[0] / size[0], image.shape[1] / size[1]) > 2
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=interpolation).astype(np.uint8, copy=False)
+
+
+def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W) uint8 to height and width `size`: the nearest value."""
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

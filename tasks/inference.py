@@ -1,0 +1,130 @@
+"""Segmentation of images that are seen at several sizes and mirrored, the class probabilities averaged.
+
+Reference: MobileNetV2, arXiv:1801.04381, section 6.3 (MF in Table 7); DeepLabv3, arXiv:1706.05587, section 4.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from backbone.errors import InputError
+from heads.deeplabv3.upsample import matrix, stripes
+from heads.structures import LabelMask
+from tasks.model import VisionModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from tasks.model import VisionModel
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+@torch.no_grad()
+def predict_multi_scale(
+    model: VisionModel,
+    head: str,
+    images: Tensor,
+    sizes: Tensor,
+    *,
+    scales: Sequence[float] = SCALES,
+    flip: bool = True,
+) -> list[LabelMask]:
+    """The class of every pixel with the highest mean probability over all views.
+
+    The logits of every view stay as coarse as the head gives them; stripes of rows are interpolated, turned into
+    probabilities and averaged one after the other. The largest of the passes needs most of the memory.
+
+    Args:
+        head: its name in `model`; a DeepLabv3 head.
+        images: (N, 3, H, W) uint8, RGB.
+        sizes: (N, 2), height and width of the original images.
+        scales: of the image; one of H pixels becomes one of scale x (H - 1) + 1, so that 513 becomes 257, 385 ...
+        flip: see each also mirrored left to right.
+    Raises:
+        InputError: there is no scale, or one is not positive.
+    """
+    if not scales or not all(scale > 0 for scale in scales):
+        raise InputError(f"scales={list(scales)}: must be one or more positive numbers")
+    segmenter = model.heads[head]
+    aligned: bool = segmenter.config.aligned_corners  # type: ignore[assignment, union-attr]
+    logits = [
+        segmenter(model.backbone(model.scaling(view))).float().flip(-1 if mirrored else ())
+        for view, mirrored in _views(images, scales, flip, aligned)
+    ]
+    return [
+        LabelMask(_best_on_average([view[image] for view in logits], (height, width), aligned))
+        for image, (height, width) in enumerate(sizes.tolist())
+    ]
+
+
+def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Pixels of an image at a scale; at least one."""
+    return round(scale * (height - 1)) + 1, round(scale * (width - 1)) + 1
+
+
+def _views(images: Tensor, scales: Sequence[float], flip: bool, aligned: bool) -> Iterator[tuple[Tensor, bool]]:
+    """Images at each scale, in 0 .. 255, and whether they are mirrored."""
+    height, width = images.shape[-2:]
+    for scale in scales:
+        size = scaled_size(height, width, scale)
+        view = images
+        if size != (height, width):
+            view = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=aligned)
+        yield view, False
+        if flip:
+            yield view.flip(-1), True
+
+
+def _best_on_average(logits: Sequence[Tensor], size: tuple[int, int], aligned: bool) -> Tensor:
+    """(H, W) uint8 from the logits (K, h, w) of each view."""
+    height, width = size
+    sides = [
+        [
+            matrix(cells, pixels, aligned_corners=aligned, device=view.device)
+            for cells, pixels in zip(view.shape[1:], size, strict=True)
+        ]
+        for view in logits
+    ]
+    mask = torch.empty(height, width, dtype=torch.uint8, device=logits[0].device)
+    for start, end in stripes(height, width * logits[0].shape[0]):
+        total = torch.zeros(len(logits[0]), end - start, width, device=mask.device)
+        for view, (rows, columns) in zip(logits, sides, strict=True):
+            total += (rows[start:end] @ view @ columns.T).softmax(dim=0)
+        mask[start:end] = total.max(dim=0).indices
+    return mask
+
+
+def predict(
+    model: VisionModel,
+    images: Tensor,
+    sizes: Tensor,
+    rows: Mapping[str, Tensor] | None = None,
+    *,
+    multi_scale: bool = False,
+) -> dict[str, list[Any]]:
+    """What the heads say about images: by the head's name, an answer for each image.
+
+    Args:
+        images: (N, 3, H, W) uint8, RGB.
+        sizes: (N, 2), height and width of the original images, in whose pixels the answers are.
+        rows: the images that a head is wanted of, as in `VisionModel.forward_heads`.
+        multi_scale: average segmentation over several scales, of all images (see `tasks.inference`).
+    """
+    if multi_scale:
+        return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
+    rows = rows or {}
+    outputs = model.forward_heads(model.features(images), rows)
+    return {
+        name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
+        for name, output in outputs.items()
+    }

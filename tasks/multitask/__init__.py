@@ -1,1 +1,0 @@
-"""Several heads on one backbone: what there is to it beyond a single head."""

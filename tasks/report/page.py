@@ -1,0 +1,196 @@
+"""`report.html`: everything that a training or an evaluation came to, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import functools
+import os
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+from tasks.config.run import Task
+from tasks.evaluators.classification import ClassificationEvaluator
+from tasks.evaluators.detection import DetectionEvaluator
+from tasks.evaluators.segmentation import SegmentationEvaluator
+from tasks.papers.references import Reference, references
+from tasks.report.beside import beside_section, images_seen, read_runs
+from tasks.report.classification import classification_body
+from tasks.report.curves import curves
+from tasks.report.detection import detection_body, results_body
+from tasks.report.facts import collect, run_section
+from tasks.report.figures import tiles
+from tasks.report.html import Html, number_of, tag
+from tasks.report.segmentation import segmentation_body
+from tasks.runs.log import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.config.run import RunConfig
+    from tasks.evaluators.base import Evaluator
+    from tasks.metrics.coco_map import CocoScores
+
+NAME = "report.html"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The browser itself refuses a script, and anything that is not in the file."""
+MARK = (
+    "M12 22V3M12 3l-2.2 3.4M12 3l2.2 3.4M4.5 5v6.5a7.5 5.5 0 0 0 15 0V5"
+    "M4.5 5L2.8 8M4.5 5l1.7 3M19.5 5l-1.7 3M19.5 5l1.7 3"
+)
+"""The path of a trident."""
+VERBS = {Task.classification: "Classification", Task.detection: "Detection", Task.segmentation: "Segmentation",
+         Task.multitask: "Multi-task"}  # fmt: skip
+
+
+class Report:
+    """Collects what every head came to on every split, and writes the page.
+
+    Args:
+        config: of the run.
+        folder: of the run; weights, log and times are looked for in it.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self._runs = read_runs(config.evaluation.beside)
+        self._beside: Html | None = None
+        self._sections: list[tuple[str, str, Html]] = []
+        self._sizes: dict[str, int] = {}
+        self._clock = monotonic()
+
+    def add(self, split: str, evaluators: Mapping[str, Evaluator[Any]]) -> None:
+        """Add a section for every head, of evaluators that have seen the split. Pictures are drawn here."""
+        spent = duration(monotonic() - self._clock)
+        for name, evaluator in evaluators.items():
+            images = self._sizes[split] = len(evaluator.data)
+            beside = self._references(evaluator, split, images)
+            note = f"{number_of(images, 'images')}, evaluated and written in {spent}"
+            self._add(name, split, note, _body(evaluator, beside))
+        if split == "val" and self._runs:
+            trained_in = self.folder if self.config.checkpoint is None else Path(self.config.checkpoint).parent
+            kinds = {name: head.kind.value for name, head in self.config.named_heads().items()}
+            self._beside = beside_section(self._runs, evaluators, kinds, images_seen(trained_in))
+        self._clock = monotonic()
+
+    def add_results(
+        self, name: str, ground_truth: dict[str, Any], results: list[dict[str, Any]], scores: CocoScores
+    ) -> None:
+        """Add a section of anybody's detections.
+
+        Args:
+            name: of the file.
+        """
+        counts = {"images": scores.images, "objects": scores.objects, "detections": scores.detections}
+        note = ", ".join(number_of(count, what) for what, count in counts.items())
+        self._add(name, "val", note, results_body(ground_truth, results, scores))
+
+    def write(self) -> Path:
+        """Write `report.html`, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        path = self.folder / NAME
+        partial = path.with_name(f".{NAME}.{os.getpid()}.part")
+        try:
+            partial.write_text(self.html(), encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            if partial.exists():
+                partial.unlink()
+            raise InputError(f"report {path}: cannot be written ({error.strerror}); choose another run_dir") from None
+        return path
+
+    def html(self) -> str:
+        """The page."""
+        title = f"{self.folder.resolve().name} · Trident"
+        drawn = curves(self.folder / "csv" / "metrics.csv")
+        facts = collect(self.folder, self.config.checkpoint)
+        training = tag("section", tag("h2", "Training"), drawn, id="training") if drawn else None
+        links = [(f"part{number}", name) for number, (name, _, _) in enumerate(self._sections)]
+        links += [("training", "training")] * (training is not None) + [("run", "the run")]
+        sections = [tag("section", body, id=f"part{n}") for n, (_, _, body) in enumerate(self._sections)]
+        head = tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+            tag("meta", name="color-scheme", content="light dark"),
+            tag("title", title),
+            tag("style", _style()),
+        )
+        top = tag(
+            "header",
+            tag("svg", _mark(), viewBox="0 0 24 24", class_="mark", aria_hidden="true"),
+            tag("h1", self._title()),
+            tag("p", f"{self.folder.resolve().name} · {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", class_="lead"),
+            tag("nav", [tag("a", name, href=f"#{place}") for place, name in links]),
+            class_="top",
+        )
+        run = run_section(facts, self.config, self.folder, self._sizes)
+        end = tag("footer", "Figures are those of metrics.json. This file needs no network and runs no script.")
+        body = tag("body", top, tag("main", self._beside, sections, training, run), end)
+        return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+    def _add(self, name: str, split: str, note: str, body: Html) -> None:
+        heading = tag("h2", f"{name} · {split}", tag("small", note))
+        section = tag("div", heading, body, data_head=name, data_split=split)
+        self._sections.append((f"{name} · {split}", split, section))
+
+    def _title(self) -> str:
+        done = "training" if self.config.checkpoint is None and self.config.predictions is None else "evaluation"
+        return f"{VERBS[self.config.task]} {done}"
+
+    def _references(self, evaluator: Evaluator[Any], split: str, images: int) -> list[Reference]:
+        if split != "val":
+            return []
+        config = self.config
+        known = config.named_heads().get(evaluator.name)
+        return references(
+            _task_of(evaluator), backbone=config.backbone, head=known and known.head, data=config.data,
+            transform=config.transform, multi_scale=config.evaluation.multi_scale, images=images,
+        )  # fmt: skip
+
+
+def _body(evaluator: Evaluator[Any], beside: list[Reference]) -> Html:
+    """What there is to say of a head, by its kind; of anybody else's, its figures."""
+    match evaluator:
+        case DetectionEvaluator():
+            return detection_body(evaluator, beside)
+        case ClassificationEvaluator():
+            return classification_body(evaluator, beside)
+        case SegmentationEvaluator():
+            return segmentation_body(evaluator, beside)
+        case _:
+            return tiles([(name, name, number) for name, number in evaluator.figures().items()])
+
+
+def _task_of(evaluator: Evaluator[Any]) -> Task | None:
+    kinds = {
+        DetectionEvaluator: Task.detection,
+        ClassificationEvaluator: Task.classification,
+        SegmentationEvaluator: Task.segmentation,
+    }
+    return next((task for kind, task in kinds.items() if isinstance(evaluator, kind)), None)
+
+
+def _mark() -> Html:
+    return tag(
+        "path",
+        d=MARK,
+        fill="none",
+        stroke="currentColor",
+        stroke_width="1.8",
+        stroke_linecap="round",
+        stroke_linejoin="round",
+    )
+
+
+@functools.cache
+def _style() -> Html:
+    """Our own sheet, which is no input."""
+    return Html(files("tasks.report").joinpath("style.css").read_text(encoding="utf-8"))

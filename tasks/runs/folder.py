@@ -1,0 +1,103 @@
+"""Where everything of a run goes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+import os
+from backbone.weights.download import check_space
+from backbone.weights.download import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path("runs")
+PROBE = ".writable"
+
+
+def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
+    """The folder of a run, `runs/<task>/<time>` if none is named. It is not made yet.
+
+    Args:
+        training: may go on in a folder that is there: `tasks.training.resume.claim` looks at it.
+    Raises:
+        InputError: the folder holds something already.
+    """
+    folder = Path(run_dir) if run_dir else ROOT / task / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if not training and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
+    return folder
+
+
+def make(folder: Path) -> None:
+    """Make the folder, and see that it can be written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / PROBE
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"run_dir={folder}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
+    """`metrics.json`: {split: {name: value}}."""
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+
+
+def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:
+    """`profile.json`: what mode=profile found."""
+    write_text(folder / "profile.json", json.dumps(profile, indent=2))
+
+
+def write_time(folder: Path, time: Mapping[str, Any]) -> None:
+    """`time.json`: where the time of a training went."""
+    write_text(folder / "time.json", json.dumps(time, indent=2))
+
+
+def write_inspection(folder: Path, found: Mapping[str, Any]) -> None:
+    """`inspect.json`: what mode=inspect found."""
+    write_text(folder / "inspect.json", json.dumps(found, indent=2))
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """`config.yaml`: the whole configuration, resolved."""
+    from omegaconf import OmegaConf
+
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or nothing of it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or nothing.
+
+    Raises:
+        InputError: there is no space for it, or it cannot be written; nothing is left.
+    """
+    check_space(path.parent, len(content))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,189 @@
+"""The checkpoints of a run: the last two to go on from, and the best weights so far.
+
+`step_000120.ckpt` holds the whole training as it was before its 121st step; `best_000100.ckpt` the weights that were
+best at an evaluation. Weights that a checkpoint calls the best stay as long as it does.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+from tasks.training.resume.file import DamagedFileError, read, read_notes, write
+from tasks.training.resume.place import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best evaluation so far.
+
+    Attributes:
+        step: after which it was.
+        figure: larger is better.
+    """
+
+    step: int
+    figure: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint, read and verified.
+
+    Attributes:
+        state: of the trainer, as Lightning writes it, without its loops.
+        facts: of the data and the training that must be the same to go on.
+        rows: of the CSV log by then.
+        rng: of every process, by rank.
+    """
+
+    path: Path
+    place: Position
+    best: Best | None
+    state: dict[str, Any]
+    facts: dict[str, Any]
+    rows: int
+    rng: list[dict[str, Any]]
+
+
+class Checkpoints:
+    """The checkpoints in a folder.
+
+    Args:
+        folder: is made when it is first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """To go on from, the oldest first."""
+        return sorted(self.folder.glob("step_*.ckpt"), key=_step)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole one whose best weights are whole, too. A damaged one is named in one line.
+
+        Returns:
+            None where there is none yet.
+        Raises:
+            InputError: all are damaged.
+        """
+        paths = self.paths()
+        for path in reversed(paths):
+            try:
+                found = self._read(path)
+            except DamagedFileError as error:
+                log.warning("checkpoint %s; going on from the one before", error)
+            else:
+                return found
+        if paths:
+            raise InputError(
+                f"{self.folder}: none of its {len(paths)} checkpoints is whole; to train again from the start, name"
+                " another run_dir or delete that folder"
+            )
+        return None
+
+    def _read(self, path: Path) -> Checkpoint:
+        try:
+            content = read(path)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{path.name} {error}") from error
+        best = Best(**content["best"]) if content["best"] else None
+        if best is not None:
+            try:
+                read(self.best_path(best))
+            except DamagedFileError as error:
+                raise DamagedFileError(f"{path.name} needs {self.best_path(best).name}, which {error}") from error
+        return Checkpoint(
+            path,
+            Position(**content["place"]),
+            best,
+            content["state"],
+            content["facts"],
+            content["rows"],
+            content["rng"],
+        )
+
+    def write(self, content: Checkpoint) -> int:
+        """Write one to go on from, and let go of what is older than the one before.
+
+        Returns:
+            The size in bytes.
+        Raises:
+            OSError: the disk is full, or the like; all that was there stays.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        best = None if content.best is None else {"step": content.best.step, "figure": content.best.figure}
+        plain = {
+            "place": content.place.to_plain(),
+            "best": best,
+            "state": content.state,
+            "facts": content.facts,
+            "rows": content.rows,
+            "rng": content.rng,
+        }
+        size = write(content.path, plain, {"step": content.place.step, "best": best})
+        self._let_go(content.best)
+        return size
+
+    def path(self, place: Position) -> Path:
+        """Of the checkpoint to go on from there."""
+        return self.folder / f"step_{place.step:06d}.ckpt"
+
+    def best_path(self, best: Best) -> Path:
+        """Of the weights."""
+        return self.folder / f"best_{best.step:06d}.ckpt"
+
+    def write_best(self, best: Best, weights: Mapping[str, Tensor]) -> None:
+        """Keep weights as the best.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(self.best_path(best), {"state_dict": dict(weights)}, {"figure": best.figure})
+
+    def read_best(self, best: Best) -> dict[str, Any]:
+        """The weights.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.best_path(best)
+        try:
+            weights: dict[str, Any] = read(path)["state_dict"]
+        except DamagedFileError as error:
+            raise InputError(f"{path}: {error}; copy it from a backup, or train again in another run_dir") from error
+        return weights
+
+    def _let_go(self, best: Best | None) -> None:
+        """Delete old checkpoints, best weights that only they named, and what a killed process left half-written."""
+        paths = self.paths()
+        for path in paths[:-KEPT]:
+            path.unlink()
+        named = [read_notes(path).get("best", ...) for path in paths[-KEPT:]]
+        if ... in named:
+            return  # notes that cannot be read may name any
+        kept = {self.best_path(Best(**one)) for one in named if one} | ({self.best_path(best)} if best else set())
+        for path in self.folder.glob("best_*.ckpt"):
+            if path not in kept:
+                path.unlink()
+        for path in self.folder.glob("*.part"):
+            path.unlink()
+
+
+def _step(path: Path) -> int:
+    digits = path.stem.rpartition("_")[2]
+    return int(digits) if digits.isdigit() else -1

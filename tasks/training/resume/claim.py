@@ -1,0 +1,178 @@
+"""Who may train in a run folder, and what a training that is there already was told. Imports nothing heavy at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from backbone.errors import InputError
+from tasks.runs import folder as run_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tasks.config.run import Command
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+NOTE = "run.json"
+LOCK = ".lock"
+EMPTY = {LOCK, run_folder.PROBE}
+"""What a process may leave that was killed before it could do anything."""
+FREE = (
+    "run_dir", "trainer.checkpoint_every", "trainer.progress_bar", "trainer.synchronise", "trainer.timeout",
+    "data.workers", "data.timeout", "evaluation.drawn_images", "evaluation.drawn_score", "evaluation.beside", "logger",
+    "predict", "profile", "inspect", "export", "pack", "sweep",
+)  # fmt: skip
+"""Keys that do not change what a training comes to: they may differ when it goes on."""
+
+
+class Stage(Enum):
+    """How far a training in a folder is."""
+
+    new = "new"
+    begun = "begun"
+    finished = "finished"
+
+
+class RunLock:
+    """A run folder for one training.
+
+    Args:
+        folder: is not made yet, if there is none.
+        command: that wants it.
+
+    Attributes:
+        stage: of the training that is there.
+
+    Raises:
+        InputError: the folder holds something else, or a training with another configuration; the message names the
+            keys that differ.
+    """
+
+    def __init__(self, folder: Path, command: Command) -> None:
+        self.folder = folder
+        self.stage = Stage.new
+        self._command = command
+        note = _read_note(folder)
+        if note is None:
+            if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= EMPTY):
+                raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
+            return
+        self.stage = Stage.finished if note["finished"] else Stage.begun
+        if changed := differences(note["config"], command.written):
+            raise InputError(
+                f"run_dir={folder}: holds a training with another configuration: {', '.join(changed)}; to go on, say"
+                " the same as then; for a new training, name another folder"
+            )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training there is done."""
+        return self.stage is Stage.finished
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While this lasts nobody else trains in the folder, which is there from now on. A killed process has no hold.
+
+        Raises:
+            InputError: another process trains there, or the folder cannot be written.
+        """
+        lock = FileLock(self.folder / LOCK)
+
+        def take() -> None:
+            run_folder.make(self.folder)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout as error:
+                raise InputError(
+                    f"run_dir={self.folder}: another process is training there; wait for its end or name another folder"
+                ) from error
+
+        from tasks.distributed.group import broadcast
+
+        broadcast(take)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def note(self, *, finished: bool) -> None:
+        """`run.json`: which configuration trains here, and whether it is done."""
+        content = {
+            "format": FORMAT,
+            "finished": finished,
+            "command": self._command.overrides,
+            "config": self._command.written,
+        }
+        run_folder.write_text(self.folder / NOTE, json.dumps(content, indent=2))
+
+    def show(self) -> None:
+        """One line, and the figures, of a training that is finished."""
+        log.info("%s: this training is finished; nothing is done again", self.folder)
+        try:
+            metrics = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        for split, figures in metrics.items():
+            shown = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None and "/" not in name]
+            log.info("%s: %s", split, "  ".join(shown))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys whose values differ, and both values; those of `FREE` may."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{key} {_word(old, key)} -> {_word(new, key)}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key, ...) != new.get(key, ...) and not any(f"{key}.".startswith(f"{free}.") for free in FREE)
+    ]
+
+
+def unfinished(runs: Path, command: Command) -> Path | None:
+    """The newest folder in `runs`, if it holds a training of this configuration that nobody goes on with."""
+    folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    if not folders:
+        return None
+    note = _read_note(folders[-1])
+    if note is None or note["finished"] or differences(note["config"], command.written):
+        return None
+    lock = FileLock(folders[-1] / LOCK)
+    try:
+        with lock.acquire(blocking=False):
+            return folders[-1]
+    except (Timeout, OSError):
+        return None
+
+
+def suggest(runs: Path, command: Command) -> None:
+    """One line on how to go on with the newest run, if it stopped before its end and this is the same again."""
+    folder = unfinished(runs, command)
+    if folder is not None:
+        words = " ".join([*command.overrides, f"run_dir={folder}"])
+        log.info("%s stopped before its end; to go on with it: python -m tasks.run %s", folder, words)
+
+
+def _read_note(folder: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        return note if note["format"] == FORMAT and {"finished", "config"} <= set(note) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix.rstrip("."): node}
+    return {key: value for name, part in node.items() for key, value in _flat(part, f"{prefix}{name}.").items()}
+
+
+def _word(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "nothing"

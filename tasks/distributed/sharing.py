@@ -35,7 +35,8 @@ def check_size(splits: DataSplits | JointSplits, *, training: bool) -> None:
         split = getattr(splits, name)
         if split is not None and len(split) < world_size:
             raise InputError(
-                f"trainer.devices: there are {world_size} processes, and the {len(split)} images of the split {name} do not"
+                f"trainer.devices: there are {world_size} processes, and the {len(split)} images of the split {name} do"
+                " not"
                 f" give each of them one; start at most {len(split)}"
             )
 

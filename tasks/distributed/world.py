@@ -86,11 +86,13 @@ def started(environment: Mapping[str, str] = os.environ) -> World | None:
         return None
     if world_size % local_world_size:
         raise InputError(
-            f"WORLD_SIZE={world_size}, LOCAL_WORLD_SIZE={local_world_size}: every machine must have as many processes; start"
+            f"WORLD_SIZE={world_size}, LOCAL_WORLD_SIZE={local_world_size}: every machine must have as many processes;"
+            " start"
             " torchrun with one --nproc-per-node everywhere"
         )
     return World(
-        rank=rank, world_size=world_size, local_rank=local_rank, local_world_size=local_world_size, address=address, port=port,
+        rank=rank, world_size=world_size, local_rank=local_rank, local_world_size=local_world_size,
+        address=address, port=port,
         started_by=by,
     )  # fmt: skip
 
@@ -119,7 +121,8 @@ def check(config: RunConfig, world: World | None) -> None:
         return
     if not trains_or_evaluates(config):
         raise InputError(
-            f"mode={config.mode.value}: {world.started_by} started {world.world_size} processes, this works in one; start"
+            f"mode={config.mode.value}: {world.started_by} started {world.world_size} processes, this works in one;"
+            " start"
             " it alone"
         )
     counts = ("devices", trainer.devices, world.local_world_size), ("num_nodes", trainer.num_nodes, world.nodes)

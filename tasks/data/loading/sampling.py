@@ -49,7 +49,7 @@ class TransformedData(Dataset["Sample"]):
 class TrainingSampler(Sampler["tuple[int, ...]"]):
     """Positions in a new order every epoch, each with the seed of its augmentation.
 
-    Every rank gets the same number; the last few world_size repeat images of the first ones where the images do not divide.
+    Every rank gets the same number; the last few ranks repeat images of the first ones where images do not divide.
     A last batch of one image, which batch normalisation cannot use, gets a second image of the epoch; so each image
     is seen in every epoch and none is dropped.
 

@@ -20,8 +20,8 @@ from backbone.weights.files import read_tensors
 from backbone.weights.sources import LoadReport, Weights, recognise
 
 if TYPE_CHECKING:
+    from backbone.disk import Progress
     from backbone.mobilenet_v2 import MobileNetV2
-    from backbone.weights.download import Progress
 
 __all__ = ["LoadReport", "Weights", "load", "read"]
 

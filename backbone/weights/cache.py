@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backbone.disk import digest_of, writing
 from backbone.errors import InputError
-from backbone.weights.download import AbsentError, digest_of, fetch, writing
+from backbone.weights.download import AbsentError, fetch
 from backbone.weights.registry import KNOWN, files_of
 
 if TYPE_CHECKING:
-    from backbone.weights.download import Progress
+    from backbone.disk import Progress
     from backbone.weights.registry import RemoteFile
 
 SHA256_DIGITS = 64

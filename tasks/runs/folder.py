@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
 import os
-from backbone.weights.download import check_space
-from backbone.weights.download import writing
+from backbone.disk import check_space
+from backbone.disk import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,15 +28,16 @@ NAMES = ["stage4", "stage6.expand", "last"]
 def backbone(request: pytest.FixtureRequest) -> MobileNetV2:
     module = MobileNetV2(width=0.35, features=NAMES, padding=request.param)
     randomise(module)
-    return module
+    return module.double()
 
 
 def images(count: int = 2) -> Tensor:
-    return torch.randn(count, 3, 64, 48, generator=torch.Generator().manual_seed(5))
+    """In float64: which kernels a processor chooses, and so how float32 rounds, depends on memory layout and batch."""
+    return torch.randn(count, 3, 64, 48, generator=torch.Generator().manual_seed(5)).double()
 
 
 @torch.no_grad()
-def assert_same(found: Features, backbone: MobileNetV2, x: Tensor, tolerance: float = 1e-5) -> None:
+def assert_same(found: Features, backbone: MobileNetV2, x: Tensor, tolerance: float = 1e-10) -> None:
     wanted = backbone(x)
     assert list(found) == list(wanted) == NAMES
     for name in NAMES:
@@ -48,7 +49,7 @@ def assert_same(found: Features, backbone: MobileNetV2, x: Tensor, tolerance: fl
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compile(backbone: MobileNetV2) -> None:
     with torch.no_grad():
-        assert_same(torch.compile(backbone)(images()), backbone, images(), 1e-4)
+        assert_same(torch.compile(backbone)(images()), backbone, images())
 
 
 @pytest.mark.parametrize("backbone", ["tf_same"], indirect=True)
@@ -81,15 +82,16 @@ def test_channels_last(backbone: MobileNetV2) -> None:
 
 
 def test_bf16_autocast(backbone: MobileNetV2) -> None:
+    backbone.float()
     with torch.no_grad():
-        wanted = backbone(images())
+        wanted = backbone(images().float())
         with torch.autocast("cpu", torch.bfloat16):
-            found = backbone(images())
+            found = backbone(images().float())
     assert found["last"].dtype == torch.bfloat16
     for name in NAMES:
         assert torch.cosine_similarity(found[name].float().flatten(), wanted[name].flatten(), dim=0) > 0.99, name
     with torch.autocast("cpu", torch.bfloat16):
-        backbone.train()(images())["last"].float().square().mean().backward()
+        backbone.train()(images().float())["last"].float().square().mean().backward()
     assert all(
         p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in backbone.parameters()
     )
@@ -122,7 +124,7 @@ def gloo() -> Iterator[None]:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_ddp(gloo: None, checkpointing: bool) -> None:
-    backbone = MobileNetV2(width=0.35, features=NAMES, activation_checkpointing=checkpointing)
+    backbone = MobileNetV2(width=0.35, features=NAMES, activation_checkpointing=checkpointing).double()
     alone = copy.deepcopy(backbone)
     for module in (nn.parallel.DistributedDataParallel(backbone), alone):
         sum(feature.square().mean() for feature in module(images()).values()).backward()

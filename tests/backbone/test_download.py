@@ -15,9 +15,10 @@ import pytest
 from safetensors.torch import save
 
 from backbone import InputError, MobileNetV2, load
+from backbone.disk import check_space
 from backbone.weights import registry
 from backbone.weights.cache import cache_folder, is_name
-from backbone.weights.download import AbsentError, check_space, fetch
+from backbone.weights.download import AbsentError, fetch
 from backbone.weights.registry import RemoteFile
 from tests.backbone.test_weights import as_timm
 from tests.file_server import Server

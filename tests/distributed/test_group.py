@@ -203,7 +203,7 @@ def test_losses_are_weighted_by_what_they_are_means_over() -> None:
     def work(rank: int) -> Any:
         over = [3, 0][rank]
         parts: dict[str, Any] = {
-            "boxes": Losses({"a": torch.tensor([6.0 / 3, 5.0][rank])}, over=over),
+            "boxes": Losses({"a": torch.tensor([6.0 / 3, 5.0][rank])}, normalizer=over),
             "images": {"b": torch.tensor([2.0, 4.0][rank])},
         }
         if rank == 0:

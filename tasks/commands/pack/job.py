@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock, Timeout
 
+from backbone.disk import check_space
 from backbone.errors import InputError
-from backbone.weights.download import check_space
 from tasks.commands.pack.contents import divided, fingerprint, items_of
 from tasks.commands.pack.writing import write_shard
 from tasks.config.run import Task

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import simplejpeg
 
+from backbone.disk import writing
 from backbone.errors import InputError
-from backbone.weights.download import writing
 from heads.structures import Classification, Detections, LabelMask
 from tasks.commands.predict.journal import Entry
 from tasks.commands.predict.results import CLASSES, DETECTIONS, MASK, suffixes

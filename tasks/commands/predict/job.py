@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from backbone.disk import digest_of
 from backbone.errors import InputError
-from backbone.weights.download import digest_of
 from tasks.commands.predict.desk import PICTURES, ResultsWriter
 from tasks.commands.predict.journal import FILE, Journal
 from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded, Reader, stamp_of

@@ -11,8 +11,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from backbone.disk import writing
 from backbone.errors import InputError
-from backbone.weights.download import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,8 +17,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from backbone.disk import writing
 from backbone.errors import InputError
-from backbone.weights.download import CHUNK, writing
+from backbone.weights.download import CHUNK
 from tasks.data.files.download import transfer_bar
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from backbone.disk import check_space
 from backbone.errors import InputError
-from backbone.weights.download import check_space
 from tasks.data.files.download import fetch
 from tasks.data.files.unpack import unpack
 

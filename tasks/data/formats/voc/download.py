@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from backbone.disk import check_space
 from backbone.errors import InputError
-from backbone.weights.download import check_space
 from tasks.data.files.download import fetch
 from tasks.data.files.unpack import unpack
 from tasks.data.formats.voc.folder import AUGMENTED_MASKS, voc_folder

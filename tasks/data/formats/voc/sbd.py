@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from backbone.disk import writing
 from backbone.errors import InputError
-from backbone.weights.download import writing
 from tasks.data.checks import require_folder
 from tasks.data.formats.voc.folder import AUGMENTED, AUGMENTED_MASKS, MASKS, read_list
 

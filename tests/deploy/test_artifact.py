@@ -57,7 +57,7 @@ def test_only_the_rows_of_a_head() -> None:
     images = torch.randint(0, 256, (3, 3, SIZE, SIZE), dtype=torch.uint8)
     rows = {"classification": torch.tensor([2, 0]), "segmentation": torch.tensor([], dtype=torch.int64)}
     features = fixed.features(images)
-    found = fixed.answer(features, rows)
+    found = fixed.forward_heads(features, rows)
     assert list(found) == ["classification"]
     torch.testing.assert_close(found["classification"].tensors[0], features["classification"].tensors[0][[2, 0]])
 

@@ -72,9 +72,7 @@ def test_trains_as_one_process_with_the_same_images(
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_evaluates_every_image_once(
-    trained: Path, tmp_path: Path, ranks: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluates_every_image_once(trained: Path, tmp_path: Path, ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """5 images do not divide by 2 or 3. In float64: three images in a batch are not rounded as five are."""
     monkeypatch.setattr("tasks.config.training.PRECISIONS", ("32-true", "64-true"))
     model = trained / "run" / "model.safetensors"
@@ -91,7 +89,9 @@ def test_evaluates_every_image_once(
     for mine, theirs in zip(first, second, strict=True):
         assert mine["bbox"] == pytest.approx(theirs["bbox"], rel=1e-5, abs=1e-4)
         assert mine["score"] == pytest.approx(theirs["score"], rel=1e-5)
-        assert [mine[key] for key in ("image_id", "category_id")] == [theirs[key] for key in ("image_id", "category_id")]
+        assert [mine[key] for key in ("image_id", "category_id")] == [
+            theirs[key] for key in ("image_id", "category_id")
+        ]
     assert (tmp_path / "many" / "run" / "contact_sheet.png").is_file()
 
 

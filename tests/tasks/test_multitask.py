@@ -172,8 +172,8 @@ def test_a_head_answers_about_its_rows_alone() -> None:
     net = model().eval()
     images = batch(None, None, None).images
     features = net.features(images)
-    whole = net.answer(features)
-    part = net.answer(features, {"scene": torch.tensor([2, 0]), "regions": torch.tensor([], dtype=torch.int64)})
+    whole = net.forward_heads(features)
+    part = net.forward_heads(features, {"scene": torch.tensor([2, 0]), "regions": torch.tensor([], dtype=torch.int64)})
     assert list(part) == ["scene", "objects"]
     torch.testing.assert_close(part["scene"], whole["scene"][[2, 0]])
     assert torch.equal(part["objects"].logits, whole["objects"].logits)

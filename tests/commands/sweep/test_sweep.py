@@ -25,7 +25,7 @@ from tests.e2e.command import trident
 NAMES = [f"width-{width}+image_size-{size}" for width in ("0.35", "0.5") for size in (32, 64)]
 WORDS = ("task=classification", "backbone.width=0.35,0.5", "transform.image_size=32,64")
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tasks.data.transforms.build import batch_mixing
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -111,7 +113,9 @@ def measured(images: int, size: int, width: float, rounds: int, folder: Path) ->
         torch.arange(images),
     )
     model = build_model(config, LabelMap.numbered([str(number) for number in range(CLASSES)]))
-    task = VisionTask(model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=config.transform.mixing(0))
+    task = VisionTask(
+        model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=batch_mixing(config.transform, 0)
+    )
     average = MovingAverage(config.optim.ema_decay)
     checkpoints = Checkpoints(folder)
     keeper = CheckpointCallback(

@@ -21,6 +21,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tasks.data.build import build_splits
+from tasks.data.transforms.build import evaluation_transform
+
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -122,7 +125,7 @@ def miou(model: FixedSize, data: DataSplits) -> float | None:
 
 def answered(model: FixedSize, pictures: Pictures, how: TransformConfig) -> Iterator[tuple[Sample, Any]]:
     """Pictures, and what the model's only head says of them."""
-    transform, ((name, ending),) = how.evaluation(), model.endings.items()
+    transform, ((name, ending),) = evaluation_transform(how), model.endings.items()
     for place in range(len(pictures)):
         sample = transform(pictures[place], 0)
         seen = model(torch.from_numpy(sample.image).permute(2, 0, 1)[None])
@@ -138,9 +141,12 @@ def main() -> None:
     told = parser.parse_args()
     scored: dict[str, tuple[Callable[[FixedSize, DataSplits], float | None], DataSplits]] = {}
     if told.imagenet is not None:
-        scored["classification"] = top1, ImageNetConfig(root=told.imagenet).build("classification", need_train=False)
+        scored["classification"] = (
+            top1,
+            build_splits(ImageNetConfig(root=told.imagenet), "classification", need_train=False),
+        )
     if told.voc is not None:
-        scored["segmentation"] = miou, VocConfig(root=told.voc).build("segmentation", need_train=False)
+        scored["segmentation"] = miou, build_splits(VocConfig(root=told.voc), "segmentation", need_train=False)
     everyone = [google(told.google / name) for name in GOOGLE] + [ours(path) for path in told.files]
     figures = {}
     for size in sorted({one.model.size for one in everyone}):

@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from tasks.data.transforms.build import batch_mixing
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -132,7 +134,9 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
         torch.full((images, 2), size),
         torch.arange(images),
     )
-    task = VisionTask(model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=config.transform.mixing(0))
+    task = VisionTask(
+        model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=batch_mixing(config.transform, 0)
+    )
     callbacks = [MovingAverage(config.optim.ema_decay), TakesTurns(Turn(pipe))]
     trainer = build_trainer(
         config, Path(), callbacks=callbacks, max_steps=rounds, logger=False, enable_checkpointing=False,

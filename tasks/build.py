@@ -15,9 +15,10 @@ from backbone.errors import InputError
 from tasks.config.heads import Kind, part_of
 from tasks.config.run import Mode, RunConfig, Task
 from tasks.config.training import LoggerConfig
-from tasks.data.joint import Need, build_joint
+from tasks.data import build as data_sets
 from tasks.data.labels import LabelMap
 from tasks.data.loading.datamodule import DataModule
+from tasks.distributed import group
 from tasks.distributed.lightning_plugs import devices_and_strategy, without_signals
 from tasks.evaluators.classification import ClassificationEvaluator
 from tasks.evaluators.detection import DetectionEvaluator
@@ -47,10 +48,11 @@ def build_splits(config: RunConfig) -> DataSplits | JointSplits:
     if config.mode is Mode.export:
         need_train = config.export.reads_training_data
     if config.task is Task.multitask:
-        needs = {name: Need(head.kind.value, part_of(name, head)) for name, head in config.named_heads().items()}
-        return build_joint(config.data, needs, need_train=need_train)
-    splits: DataSplits = config.data.build(config.task.value, need_train=need_train)
-    return splits
+        needs = {
+            name: data_sets.Need(head.kind.value, part_of(name, head)) for name, head in config.named_heads().items()
+        }
+        return data_sets.build_joint(config.data, needs, need_train=need_train)
+    return data_sets.build_splits(config.data, config.task.value, need_train=need_train)
 
 
 def labels_of(config: RunConfig, splits: DataSplits | JointSplits) -> dict[str, LabelMap]:
@@ -81,7 +83,17 @@ def build_model(config: RunConfig, labels: LabelMap | Mapping[str, LabelMap]) ->
 def build_data(config: RunConfig, splits: DataSplits | JointSplits) -> DataModule:
     """The loaders of the splits."""
     kinds = {name: head.kind.value for name, head in config.named_heads().items()}
-    return DataModule(splits, config.data, config.transform, kinds, config.seed)
+    here = group.place()
+    return DataModule(
+        splits,
+        config.data,
+        config.transform,
+        kinds,
+        config.seed,
+        rank=here.rank,
+        world_size=here.world_size,
+        local_world_size=here.local_world_size,
+    )
 
 
 def build_evaluators(config: RunConfig, splits: DataSplits | JointSplits, split: str) -> dict[str, Evaluator[Any]]:

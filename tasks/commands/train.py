@@ -28,6 +28,7 @@ from tasks.commands.preflight import report_coverage, report_small
 from tasks.config.run import Command, RunConfig, Task
 from tasks.config.training import LoggerConfig, OnNonfinite
 from tasks.data.loading.workers import loading_explained
+from tasks.data.transforms.build import batch_mixing
 from tasks.distributed import group
 from tasks.distributed.norms import synchronise
 from tasks.distributed.sharing import check_size
@@ -180,7 +181,7 @@ def _task(
         scaled(config.optim, images_in_step(config)),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        mixing=config.transform.mixing(config.seed),
+        mixing=batch_mixing(config.transform, config.seed),
         balance=BALANCES[config.optim.balance]({name: head.loss_weight for name, head in heads.items() if head.factor}),
         factors={name: head.factor for name, head in heads.items()},
     )

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backbone.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tasks.data.splits import DataSplits
 
 MIN_SCENE_SIZE = 64
 MAX_MEGAPIXELS = 178
@@ -31,8 +25,8 @@ class BadBoxes(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class DataConfig(ABC):
-    """What every data set has."""
+class DataConfig:
+    """What every data set has; `tasks.data.build` reads it. One from outside has `build` (see `PluggedData` there)."""
 
     batch_size: int = 16
     """Images in a batch, per device."""
@@ -51,18 +45,6 @@ class DataConfig(ABC):
             _check_at_least("workers", self.workers, 0)
         if self.timeout is not None and not self.timeout > 0:
             raise InputError(f"data.timeout={self.timeout}: must be positive, or null for no limit")
-
-    @abstractmethod
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """The splits of this data set, checked, as far as that goes without reading the images.
-
-        Args:
-            kind: what the images are labelled for: the task's name.
-            need_train: False allows the training split to be absent, where the reader can do without; it is empty then.
-
-        Raises:
-            InputError: something about the data does not fit; the message names the file and the remedy.
-        """
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,19 +66,6 @@ class ShapesConfig(DataConfig):
         _check_at_least("val_scenes", self.val_scenes, 1)
         _check_at_least("scene_size", self.scene_size, MIN_SCENE_SIZE)
         _check_at_least("seed", self.seed, 0)
-
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `DataConfig.build`. Draws the scenes if they are not there yet."""
-        _check_kind(kind, "shapes", "classification", "detection", "segmentation")
-        from tasks.data.formats.shapes.splits import build_splits
-
-        return build_splits(self, kind)
-
-    def build_views(self, kinds: Sequence[str]) -> tuple[DataSplits, dict[str, DataSplits]]:
-        """All that is known of the same scenes, and by kind what a head of that kind is scored on."""
-        from tasks.data.formats.shapes.all_labels import build_views
-
-        return build_views(self, kinds)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -120,17 +89,6 @@ class CocoConfig(DataConfig):
         DataConfig.__post_init__(self)
         _check_at_least("min_class_pixels", self.min_class_pixels, 0)
 
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `DataConfig.build`. Downloads first if asked to."""
-        _check_kind(kind, "coco", "detection", "segmentation")
-        if kind == "segmentation":
-            from tasks.data.formats.coco import masks as coco_segmentation
-
-            return coco_segmentation.build_splits(self)
-        from tasks.data.formats.coco import boxes as coco
-
-        return coco.build_splits(self)
-
 
 @dataclass(kw_only=True, slots=True)
 class VocConfig(DataConfig):
@@ -150,17 +108,6 @@ class VocConfig(DataConfig):
     """Used if its list exists."""
     download: bool = False
     """Fetch VOC 2012 into `root` first, and SBD's outlines for `trainaug`, as far as they are not there."""
-
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `DataConfig.build`. Downloads first if asked to."""
-        _check_kind(kind, "voc", "detection", "segmentation")
-        if kind == "segmentation":
-            from tasks.data.formats.voc import masks as voc_segmentation
-
-            return voc_segmentation.build_splits(self)
-        from tasks.data.formats.voc import boxes as voc_detection
-
-        return voc_detection.build_splits(self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -191,13 +138,6 @@ class MasksConfig(DataConfig):
     test_split: str | None = "test"
     """Used if its folder of masks exists."""
 
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `DataConfig.build`."""
-        _check_kind(kind, "masks", "segmentation")
-        from tasks.data.formats.mask_folder import build_splits
-
-        return build_splits(self)
-
 
 @dataclass(kw_only=True, slots=True)
 class PicturesConfig(DataConfig):
@@ -225,13 +165,6 @@ class FolderConfig(PicturesConfig):
     test_split: str | None = "test"
     """Used if its folder exists."""
 
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `DataConfig.build`. Without `need_train` the training split may be absent; it is empty then."""
-        _check_kind(kind, "folder", "classification")
-        from tasks.data.formats.image_folder import build_splits
-
-        return build_splits(self, need_train=need_train)
-
 
 @dataclass(kw_only=True, slots=True)
 class ImageNetConfig(PicturesConfig):
@@ -241,13 +174,6 @@ class ImageNetConfig(PicturesConfig):
     """Folder below `root`; None: `train` or `ILSVRC2012_img_train`."""
     val_split: str | None = None
     """Folder below `root`; None: `val` or `ILSVRC2012_img_val`."""
-
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `FolderConfig.build`."""
-        _check_kind(kind, "imagenet", "classification")
-        from tasks.data.formats.imagenet import build_splits
-
-        return build_splits(self, need_train=need_train)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -263,17 +189,6 @@ class ShardsConfig(PicturesConfig):
     classes: list[str] | None = None
     """Names in the order of the indices; None: those of the manifest beside the shards, or the lines of `classes.txt`
     below `root`, or the numbers themselves. For classification."""
-
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """See `FolderConfig.build`."""
-        _check_kind(kind, "shards", "classification", "detection")
-        if kind == "detection":
-            from tasks.data.formats.shards import boxes as shard_boxes
-
-            return shard_boxes.build_splits(self)
-        from tasks.data.formats.shards.classes import build_splits
-
-        return build_splits(self, need_train=need_train)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -305,17 +220,7 @@ class MixedConfig(DataConfig):
                 f" each of {len(parts)} parts: batch normalisation cannot use a single one"
             )
 
-    def build(self, kind: str, *, need_train: bool = True) -> DataSplits:
-        """Not for a single task: `tasks.data.joint` builds the parts."""
-        raise InputError(f"data=mixed: needs task=multitask, not task={kind}")
-
 
 def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise InputError(f"data.{name}={value}: must be at least {least}")
-
-
-def _check_kind(kind: str, data: str, *labelled: str) -> None:
-    """Whether the data set `data` has labels for a task of this kind."""
-    if kind not in labelled:
-        raise InputError(f"task={kind} data={data}: this data has labels for {' and '.join(labelled)} only")

@@ -16,6 +16,7 @@ from tasks.checkpoints.public_weights import load_foreign
 from tasks.config.run import Task
 from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.labels import LabelMap
+from tasks.data.transforms.build import evaluation_transform
 from tasks.data.transforms.config import DeepLabTransformConfig
 from tasks.predict.predictor import Predictor
 from tasks.runs.machine import check_accelerator
@@ -64,7 +65,7 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
     return Predictor(
         model,
         labels,
-        config.transform.evaluation(),
+        evaluation_transform(config.transform),
         same_size=getattr(config.transform, "same_size", True),
         device=trainer.strategy.root_device,
         precision=config.trainer.precision,

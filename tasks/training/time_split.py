@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tasks.data.loading.datamodule import usable_cores
+from tasks.data.loading.workers import usable_cores
 from tasks.runs import folder as run_folder
 from tasks.runs.log import duration
 

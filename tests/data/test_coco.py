@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, CocoConfig
 from tasks.data.formats.coco.boxes import CocoDetection
 from tests.data.builders import CATEGORIES, box_entry, image_entry, picture, write_coco_split
@@ -231,12 +232,12 @@ def test_boxes_partly_outside_are_clipped_and_counted(tmp_path: Path, caplog: py
 def test_config_builds_both_splits(tmp_path: Path) -> None:
     write_coco_split(tmp_path, [image_entry(1)], [box_entry(1, 1, [0, 0, 9, 9])])
     file = write_coco_split(tmp_path, [image_entry(2)], [], split="val2017")
-    splits = CocoConfig(root=str(tmp_path)).build("detection")
+    splits = build_splits(CocoConfig(root=str(tmp_path)), "detection")
     assert (len(splits.train), len(splits.val), splits.test) == (1, 1, None)
     assert splits.labels == splits.train.labels
     change(file, categories=CATEGORIES[:2])
     with pytest.raises(InputError, match=r"train2017 and val2017 list other categories \(3 and 2\); give both files"):
-        CocoConfig(root=str(tmp_path)).build("detection")
+        build_splits(CocoConfig(root=str(tmp_path)), "detection")
 
 
 def test_download_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,4 +246,4 @@ def test_download_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         write_coco_split(root, [image_entry(2)], [], split="val2017")
 
     monkeypatch.setattr("tasks.data.formats.coco.download.download_coco", download)
-    assert len(CocoConfig(root=str(tmp_path / "new"), download=True).build("detection").train) == 1
+    assert len(build_splits(CocoConfig(root=str(tmp_path / "new"), download=True), "detection").train) == 1

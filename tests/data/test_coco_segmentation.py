@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, CocoConfig
 from tasks.data.formats.coco.masks import CocoSegmentation
 from tasks.data.formats.coco.outlines import fault
@@ -131,15 +132,15 @@ def test_splits_leave_out_images_that_show_too_little(tmp_path: Path, caplog: py
     for split in ("train2017", "val2017"):
         write_coco_split(tmp_path, images, annotations, split=split, categories=CATEGORIES)
     with caplog.at_level(logging.INFO):
-        splits = CocoConfig(root=str(tmp_path)).build("segmentation")
+        splits = build_splits(CocoConfig(root=str(tmp_path)), "segmentation")
     assert (len(splits.train), len(splits.val), splits.test) == (1, 5, None)
     assert splits.train.path(0).name == "0002.jpg"
     assert splits.train[0].image_id == 0
     assert splits.labels.num_classes == 21
     assert "1 of 5 images have 1000 pixels of VOC's classes" in caplog.text
-    assert len(CocoConfig(root=str(tmp_path), min_class_pixels=0).build("segmentation").train) == 5
+    assert len(build_splits(CocoConfig(root=str(tmp_path), min_class_pixels=0), "segmentation").train) == 5
     with pytest.raises(InputError, match=r"none of its 5 images has 3000 pixels of VOC's classes; .*min_class_pixels"):
-        CocoConfig(root=str(tmp_path), min_class_pixels=3000).build("segmentation")
+        build_splits(CocoConfig(root=str(tmp_path), min_class_pixels=3000), "segmentation")
     with pytest.raises(InputError, match=r"data\.min_class_pixels=-1: must be at least 0"):
         CocoConfig(min_class_pixels=-1)
     with pytest.raises(IndexError, match=r"image 1: must be in 0 \.\. 0"):
@@ -223,4 +224,4 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"instances_val2017\.json: there is no such file"):
         CocoSegmentation(tmp_path / "c", "val2017")
     with pytest.raises(InputError, match=r"data\.root is not set; give the folder of COCO's layout"):
-        CocoConfig().build("segmentation")
+        build_splits(CocoConfig(), "segmentation")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from omegaconf import OmegaConf
 
 from backbone.errors import InputError
+from tasks.data.build import Need, build_joint, build_splits
 from tasks.data.config import BadBoxes, CocoConfig, DataConfig, PicturesConfig, ShapesConfig, VocConfig
+from tasks.data.splits import DataSplits
+from tasks.data.transforms.build import batch_mixing, evaluation_transform, growing_size, train_transform
 from tasks.data.transforms.config import SSDTransformConfig, TransformConfig
 from tests.processes import loaded_by
 
@@ -50,21 +55,61 @@ def test_out_of_range(config: type, values: dict[str, float], message: str) -> N
 @pytest.mark.parametrize("config", [ShapesConfig(), CocoConfig(), VocConfig()])
 def test_unknown_kind(config: DataConfig) -> None:
     with pytest.raises(InputError, match=r"task=sound data=.*: this data has labels for .*detection"):
-        config.build("sound")
+        build_splits(config, "sound")
 
 
-@pytest.mark.parametrize(
-    ("config", "missing"), [(DataConfig, "build"), (PicturesConfig, "build"), (TransformConfig, "evaluation.*train")]
-)
-def test_a_plain_config_builds_nothing(config: type, missing: str) -> None:
-    with pytest.raises(TypeError, match=f"abstract class {config.__name__} .*{missing}"):
-        config()
+@pytest.mark.parametrize("config", [DataConfig(), PicturesConfig()])
+def test_a_plain_config_builds_nothing(config: DataConfig) -> None:
+    message = rf"data: {type(config).__name__} is none of Trident's and has no build\(kind, need_train=\.\.\.\)"
+    with pytest.raises(InputError, match=message):
+        build_splits(config, "detection")
+
+
+def test_a_plain_transform_does_nothing() -> None:
+    for make, method in ((train_transform, "train"), (evaluation_transform, "evaluation")):
+        message = rf"transform: TransformConfig is none of Trident's and has no {method}\(\)"
+        with pytest.raises(InputError, match=message):
+            make(TransformConfig())
+    assert batch_mixing(TransformConfig(), 0) is None
+    assert growing_size(TransformConfig()) is None
+
+
+def test_configs_from_outside_build_themselves() -> None:
+    splits, made, sizes = object(), object(), object()
+
+    class Data(CocoConfig):
+        def build(self, kind: str, *, need_train: bool = True) -> Any:
+            return splits if (kind, need_train) == ("sound", False) else None
+
+        def build_views(self, kinds: list[str]) -> Any:
+            whole = DataSplits(train=None, val=None, test=None, labels=None)  # type: ignore[arg-type]
+            return whole, dict.fromkeys(kinds, splits)
+
+    class Cut(SSDTransformConfig):
+        def train(self) -> Any:
+            return made
+
+        def evaluation(self) -> Any:
+            return made
+
+        def mixing(self, seed: int) -> Any:
+            return seed
+
+        def sizes(self) -> Any:
+            return sizes
+
+    assert build_splits(Data(), "sound", need_train=False) is splits
+    heads = {"a": Need("detection", "a"), "b": Need("sound", "b")}
+    assert build_joint(Data(), heads).heads == {"a": splits, "b": splits}
+    assert train_transform(Cut()) is evaluation_transform(Cut()) is made
+    assert batch_mixing(Cut(), 7) == 7
+    assert growing_size(Cut()) is sizes
 
 
 @pytest.mark.parametrize("config", [CocoConfig(), VocConfig()])
 def test_root_is_needed(config: DataConfig) -> None:
     with pytest.raises(InputError, match=r"data\.root is not set; give the folder of .*: data\.root=FOLDER"):
-        config.build("detection")
+        build_splits(config, "detection")
 
 
 def test_imports_nothing_heavy() -> None:

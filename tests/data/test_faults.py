@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, FolderConfig, MasksConfig, VocConfig
 from tasks.data.faults import caution, collected, each, fault
 from tasks.data.formats.coco.boxes import CocoDetection
@@ -95,7 +96,7 @@ def test_voc_boxes(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages" / "four.jpg").unlink()
     (tmp_path / "Annotations" / "five.xml").unlink()
     with collected() as found:
-        splits = VocConfig(root=str(tmp_path), classes=["a"]).build("detection")
+        splits = build_splits(VocConfig(root=str(tmp_path), classes=["a"]), "detection")
     assert [(f.kind, len(f.cases)) for f in found] == [
         ("missing image", 1),
         ("unreadable annotation", 1),
@@ -118,7 +119,7 @@ def test_masks_and_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     (tmp_path / "masks/train/a.png").unlink()
     (tmp_path / "images/val/b.jpg").unlink()
     with collected() as found:
-        splits = MasksConfig(root=str(tmp_path), classes=["x"]).build("segmentation")
+        splits = build_splits(MasksConfig(root=str(tmp_path), classes=["x"]), "segmentation")
     assert [f.kind for f in found] == ["image without mask", "mask without image"]
     assert (len(splits.train), len(splits.val)) == (1, 1)
 
@@ -126,7 +127,7 @@ def test_masks_and_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     (tmp_path / "val/c/1.jpg").write_bytes(jpeg(picture(40, 60)))
     (tmp_path / "train/b/1.jpg").rename(tmp_path / "train/b/notes.txt")
     with collected() as found:
-        splits = FolderConfig(root=str(tmp_path)).build("classification")
+        splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
     assert [f.kind for f in found] == ["class without images", "file that is no image", "unknown class"]
     assert (len(splits.train), len(splits.val)) == (1, 2)
     assert not caplog.records

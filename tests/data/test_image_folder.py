@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torchvision.datasets import ImageFolder
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig, ImageNetConfig, ShardsConfig
 from tasks.data.loading.sampling import TransformedData
 from tasks.data.transforms.imagenet import CentreCrop, RandomCrop
@@ -41,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def build(root: Path, *, need_train: bool = True, **more: float) -> DataSplits:
-    return FolderConfig(root=str(root), **more).build("classification", need_train=need_train)
+    return build_splits(FolderConfig(root=str(root), **more), "classification", need_train=need_train)
 
 
 def test_classes_and_files_are_torchvisions(root: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_test_split_is_used_if_it_is_there(root: Path) -> None:
     test = build(root).test
     assert test is not None
     assert test.classes().tolist() == [1]
-    assert FolderConfig(root=str(root), test_split=None).build("classification").test is None
+    assert build_splits(FolderConfig(root=str(root), test_split=None), "classification").test is None
 
 
 def test_a_class_may_lack_in_val(root: Path) -> None:
@@ -141,12 +142,12 @@ def test_no_class_folder(root: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         put(root / "flat" / name)
     with pytest.raises(InputError, match=r"flat: has no class folder; pictures as train/CLASS/\*\.jpg .*: data\.root="):
-        FolderConfig(root=str(root), val_split="flat").build("classification")
+        build_splits(FolderConfig(root=str(root), val_split="flat"), "classification")
 
 
 def test_absent_root() -> None:
     with pytest.raises(InputError, match=r"data\.root is not set; give the folder of pictures as train/CLASS"):
-        FolderConfig().build("classification")
+        build_splits(FolderConfig(), "classification")
 
 
 def test_other_files_are_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -216,9 +217,9 @@ def test_limits_out_of_range(config: type[PicturesConfig], limit: float) -> None
 @pytest.mark.parametrize(("config", "name"), [(FolderConfig, "folder"), (ImageNetConfig, "imagenet")])
 def test_other_tasks_are_refused(config: type[PicturesConfig], name: str) -> None:
     with pytest.raises(InputError, match=f"task=detection data={name}: this data has labels for classification only"):
-        config(root=".").build("detection")
+        build_splits(config(root="."), "detection")
 
 
 def test_shards_have_no_masks() -> None:
     with pytest.raises(InputError, match="task=segmentation data=shards: this data has labels for"):
-        ShardsConfig(root=".").build("segmentation")
+        build_splits(ShardsConfig(root="."), "segmentation")

@@ -13,6 +13,7 @@ from scipy.io import savemat
 from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import ImageNetConfig
 from tasks.data.formats.imagenet_classes import read_classes, read_devkit
 from tests.data.builders import jpeg, picture
@@ -55,7 +56,7 @@ def write_devkit(root: Path, truth: list[int]) -> np.ndarray[Any, Any]:
 
 
 def build(root: Path, *, need_train: bool = True, **more: str) -> DataSplits:
-    return ImageNetConfig(root=str(root), **more).build("classification", need_train=need_train)
+    return build_splits(ImageNetConfig(root=str(root), **more), "classification", need_train=need_train)
 
 
 def test_index_is_the_place_among_all_ids(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,11 +15,13 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Batch, DetectionTargets
 from tasks.commands.preflight import report_small
+from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig
 from tasks.data.loading import datamodule as datamodule_module
 from tasks.data.loading.collate import Collate
-from tasks.data.loading.datamodule import DataModule, clean_error, default_workers, start_worker
+from tasks.data.loading.datamodule import DataModule
 from tasks.data.loading.sampling import EvaluationSampler, TrainingSampler, TransformedData
+from tasks.data.loading.workers import clean_error, default_workers, start_worker
 from tasks.data.transforms.config import SSDTransformConfig
 from tasks.data.transforms.ssd import EvalTransform
 from tests.data.builders import box_entry, image_entry, sample, write_coco_split
@@ -62,7 +64,7 @@ def config(tmp_path: Path) -> CocoConfig:
 
 @pytest.fixture
 def splits(config: CocoConfig) -> DataSplits:
-    return config.build("detection")
+    return build_splits(config, "detection")
 
 
 COLLATE = Collate({"detection": "detection"})
@@ -180,11 +182,11 @@ def test_evaluation_sees_everything_in_order_unchanged(splits: DataSplits, confi
     assert len(list(module.test_dataloader())) == 3
 
 
-def test_ranks_share_the_images(splits: DataSplits, config: CocoConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_the_images(splits: DataSplits, config: CocoConfig) -> None:
     seen = []
     for rank in range(2):
-        monkeypatch.setattr(DataModule, "_rank", lambda self, rank=rank: (rank, 2))
-        seen += [batch.image_ids for batch in module_of(splits, config).val_dataloader()]
+        module = DataModule(splits, config, SSDTransformConfig(image_size=32), COLLATE.kinds, rank=rank, world_size=2)
+        seen += [batch.image_ids for batch in module.val_dataloader()]
     assert sorted(torch.cat(seen).tolist()) == [1, 2, 3, 4, 5]
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from backbone.errors import InputError
 from conf.schema import register
+from tasks.data.build import build_splits
 from tasks.data.config import MasksConfig
 from tasks.data.files.mask_files import ColourMasks, IndexMasks
 from tasks.data.formats.mask_folder import MaskFolders
@@ -183,7 +184,7 @@ def test_folders_of_indices(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": ["b", "a"], "val": ["c"]})
     (root / "images" / "train" / ".DS_Store").write_text("")
     (root / "masks" / "train" / "notes.txt").write_text("")
-    splits = MasksConfig(root=str(root), classes=list(NAMES)).build("segmentation")
+    splits = build_splits(MasksConfig(root=str(root), classes=list(NAMES)), "segmentation")
     assert (splits.labels.names, splits.labels.ids, splits.test) == (NAMES, (0, 1, 2), None)
     assert (len(splits.train), len(splits.val)) == (2, 1)
     assert [splits.train.path(index).name for index in range(2)] == ["a.jpg", "b.jpg"]
@@ -193,7 +194,7 @@ def test_folders_of_indices(tmp_path: Path) -> None:
     assert (sample.image.shape, sample.size, sample.image_id) == ((2, 3, 3), (2, 3), 1)
     assert sample.boxes_xyxy_px.shape == (0, 4)
     write_pairs(tmp_path, {"test": ["d", "e"]})
-    test = MasksConfig(root=str(root), classes=list(NAMES)).build("segmentation").test
+    test = build_splits(MasksConfig(root=str(root), classes=list(NAMES)), "segmentation").test
     assert test is not None
     assert len(test) == 2
 
@@ -205,13 +206,13 @@ def test_colours_from_the_command_line(tmp_path: Path) -> None:
     given = ["data=masks", f"data.root='{root}'", f"data.colours={colours}", "data.void_colours=[[9, 9, 9]]"]
     with initialize_config_module("conf", version_base=None):
         node = compose("config", overrides=given).data
-    splits = OmegaConf.to_object(node).build("segmentation")
+    splits = build_splits(OmegaConf.to_object(node), "segmentation")
     assert splits.labels.names == NAMES
     assert splits.train[0].mask.tolist() == [[2, 1, 255]]
     listed = MasksConfig(root=str(root), classes=list(NAMES), colours=[*COLOURS.values()], void_colours=[[9, 9, 9]])
-    assert listed.build("segmentation").train[0].mask.tolist() == [[2, 1, 255]]
+    assert build_splits(listed, "segmentation").train[0].mask.tolist() == [[2, 1, 255]]
     node.classes = ["car", "background", "road"]
-    splits = OmegaConf.to_object(node).build("segmentation")
+    splits = build_splits(OmegaConf.to_object(node), "segmentation")
     assert (splits.labels.names, splits.val[0].mask.tolist()) == (("car", "background", "road"), [[0, 2, 255]])
 
 
@@ -221,11 +222,14 @@ def test_names_that_end_otherwise_and_folders_within(tmp_path: Path) -> None:
         write(tmp_path / "gt/train" / f"{name}_colour.png", [[[1, 2, 3]]])
         write(tmp_path / "left/train" / f"{name}_img.png", [[[1, 2, 3]]])
     config = {"images": "left/{split}", "masks": "gt/{split}", "image_suffix": "_img", "mask_suffix": "_gt"}
-    splits = MasksConfig(root=str(tmp_path), classes=list(NAMES), val_split="train", **config).build("segmentation")
+    splits = build_splits(
+        MasksConfig(root=str(tmp_path), classes=list(NAMES), val_split="train", **config), "segmentation"
+    )
     assert [splits.val[index].mask.tolist() for index in range(len(splits.val))] == [[[1]], [[1]]]
     with pytest.raises(InputError, match=r"x/one_img\.png: this image and 1 more has no mask of that name"):
-        MasksConfig(root=str(tmp_path), classes=["a"], val_split="train", **(config | {"mask_suffix": ""})).build(
-            "segmentation"
+        build_splits(
+            MasksConfig(root=str(tmp_path), classes=["a"], val_split="train", **(config | {"mask_suffix": ""})),
+            "segmentation",
         )
 
 
@@ -280,7 +284,7 @@ def test_images_that_exif_turns(tmp_path: Path) -> None:
 
 def test_one_pixel(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": ["a"], "val": ["a"]}, [[2]])
-    sample = MasksConfig(root=str(root), classes=list(NAMES)).build("segmentation").train[0]
+    sample = build_splits(MasksConfig(root=str(root), classes=list(NAMES)), "segmentation").train[0]
     assert sample.mask is not None
     assert (sample.image.shape, sample.mask.tolist()) == ((1, 1, 3), [[2]])
 
@@ -307,12 +311,12 @@ def test_one_pixel(tmp_path: Path) -> None:
 )
 def test_impossible_configurations(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        MasksConfig(**values).build("segmentation")
+        build_splits(MasksConfig(**values), "segmentation")
 
 
 def test_missing_folders_and_other_tasks(tmp_path: Path) -> None:
     write_pairs(tmp_path, {"train": ["a"]})
     with pytest.raises(InputError, match=r"images/val: there is no such folder; the images of the split is expected"):
-        MasksConfig(root=str(tmp_path), classes=list(NAMES)).build("segmentation")
+        build_splits(MasksConfig(root=str(tmp_path), classes=list(NAMES)), "segmentation")
     with pytest.raises(InputError, match="task=detection data=masks: this data has labels for segmentation only"):
-        MasksConfig().build("detection")
+        build_splits(MasksConfig(), "detection")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from backbone.errors import InputError
 from heads.structures import VOID, DetectionTargets, SegmentationTargets
+from tasks.data.build import Need, build_joint, build_splits
 from tasks.data.config import CocoConfig, MixedConfig, ShapesConfig
 from tasks.data.datasets.mixed import MixedData
-from tasks.data.joint import Need, build_joint
 from tasks.data.loading.collate import Collate
 from tasks.data.loading.datamodule import DataModule
 from tasks.data.loading.mixed import MixedSampler, shares
@@ -243,4 +243,4 @@ def test_a_ratio_must_speak_of_every_part() -> None:
 
 def test_a_single_task_does_not_mix() -> None:
     with pytest.raises(InputError, match="data=mixed: needs task=multitask, not task=detection"):
-        MixedConfig(parts={"a": CocoConfig()}).build("detection")
+        build_splits(MixedConfig(parts={"a": CocoConfig()}), "detection")

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig
 from tasks.data.files.encoded import EncodedSample
 from tasks.data.loading.datamodule import DataModule
 from tasks.data.loading.progressive import ProgressiveSampler
 from tasks.data.loading.sampling import TrainingSampler, TransformedData
+from tasks.data.transforms.build import growing_size, train_transform
 from tasks.data.transforms.config import ImageNetTransformConfig, SSDTransformConfig
 from tasks.data.transforms.growing import GrowingSize
 from tasks.data.transforms.ssd import EvalTransform
@@ -44,7 +46,7 @@ def module(root: Path, workers: int = 0, steps: int | None = 6) -> DataModule:
     """Three steps an epoch."""
     config = FolderConfig(root=str(root), batch_size=4, workers=workers)
     data = DataModule(
-        config.build("classification"),
+        build_splits(config, "classification"),
         config,
         ImageNetTransformConfig(image_size=96, progressive=32, stages=3),
         KINDS,
@@ -125,9 +127,9 @@ def test_before_the_steps_are_known_images_have_their_last_size(root: Path) -> N
 def test_a_crop_at_another_size_is_the_crop_of_that_size(root: Path) -> None:
     source = module(root).splits.train
     config = ImageNetTransformConfig(image_size=96, photometric=True)
-    small = ImageNetTransformConfig(image_size=64, photometric=True).train()
+    small = train_transform(ImageNetTransformConfig(image_size=64, photometric=True))
     for seed in range(5):
-        image = TransformedData(source, config.train())[(3, seed, 64)].image
+        image = TransformedData(source, train_transform(config))[(3, seed, 64)].image
         np.testing.assert_array_equal(image, TransformedData(source, small)[(3, seed)].image)
     assert isinstance(source.encoded(0), EncodedSample)  # type: ignore[attr-defined]
 
@@ -147,8 +149,8 @@ def test_a_start_that_does_not_fit(progressive: int) -> None:
 def test_one_stage_does_not_grow() -> None:
     with pytest.raises(InputError, match=r"transform.stages=1: must be at least 2"):
         ImageNetTransformConfig(stages=1)
-    assert ImageNetTransformConfig().sizes() is None
-    assert SSDTransformConfig().sizes() is None
+    assert growing_size(ImageNetTransformConfig()) is None
+    assert growing_size(SSDTransformConfig()) is None
 
 
 def test_through_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, CocoConfig, VocConfig
 from tasks.data.formats.coco.boxes import CocoDetection
 from tasks.data.transforms.config import SSDTransformConfig
@@ -46,7 +47,7 @@ def test_coco_truth_is_the_file(tmp_path: Path) -> None:
 
 
 def test_coco_splits_and_augmentation() -> None:
-    splits = CocoConfig(root=str(ROOT / "coco")).build("detection")
+    splits = build_splits(CocoConfig(root=str(ROOT / "coco")), "detection")
     assert len(splits.train) == 343
     assert sum(len(boxes) for boxes, _ in splits.train.boxes()) == 2974 - 29
     apply = TrainTransform(SSDTransformConfig(image_size=320))
@@ -57,8 +58,8 @@ def test_coco_splits_and_augmentation() -> None:
 
 def test_the_two_boxes_of_bccd(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(InputError, match=r"BloodImage_003(38|43)\.xml with corners .*, has no area; .*bad_boxes=drop"):
-        VocConfig(root=str(ROOT / "bccd")).build("detection")
-    splits = VocConfig(root=str(ROOT / "bccd"), bad_boxes=BadBoxes.drop).build("detection")
+        build_splits(VocConfig(root=str(ROOT / "bccd")), "detection")
+    splits = build_splits(VocConfig(root=str(ROOT / "bccd"), bad_boxes=BadBoxes.drop), "detection")
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
     assert {name for name in ("00338", "00343") if any(name in message for message in messages)} == {"00338", "00343"}

@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig, ImageNetConfig
 from tasks.data.loading.sampling import TransformedData
 from tasks.data.transforms.imagenet import CentreCrop, RandomCrop
@@ -16,7 +17,7 @@ pytestmark = NEEDED
 
 
 def test_every_image_of_hymenoptera() -> None:
-    splits = FolderConfig(root=str(ROOT / "hymenoptera")).build("classification")
+    splits = build_splits(FolderConfig(root=str(ROOT / "hymenoptera")), "classification")
     theirs = ImageFolder(str(ROOT / "hymenoptera" / "val"))
     assert [(str(splits.val.path(i)), int(c)) for i, c in enumerate(splits.val.classes())] == theirs.samples
     data = TransformedData(splits.train, RandomCrop(64))
@@ -24,7 +25,7 @@ def test_every_image_of_hymenoptera() -> None:
 
 
 def test_imagenet_is_cropped_as_torchvision_crops_it() -> None:
-    splits = ImageNetConfig(root=str(ROOT / "imagenet")).build("classification", need_train=False)
+    splits = build_splits(ImageNetConfig(root=str(ROOT / "imagenet")), "classification", need_train=False)
     assert splits.val.classes().tolist() == list(range(0, 1000, 10))
     data = TransformedData(splits.val, CentreCrop(224, 256))
     reference = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig, VocConfig
 from tasks.data.formats.coco.masks import VOC_NAMES
 from tasks.data.formats.voc.masks import VOC_CLASSES
@@ -16,7 +17,7 @@ pytestmark = NEEDED
 
 
 def test_every_mask_of_voc() -> None:
-    splits = VocConfig(root=str(ROOT / "VOCdevkit")).build("segmentation")
+    splits = build_splits(VocConfig(root=str(ROOT / "VOCdevkit")), "segmentation")
     assert (len(splits.train), len(splits.val), splits.test) == (150, 100, None)
     masks = ROOT / "VOCdevkit" / "VOC2012" / "SegmentationClass"
     apply = ScalingCrops(321)
@@ -35,7 +36,7 @@ def test_every_mask_of_coco() -> None:
     """Every object is drawn where pycocotools draws it, unless a smaller one lies over it."""
     from pycocotools.coco import COCO
 
-    splits = CocoConfig(root=str(ROOT / "coco")).build("segmentation")
+    splits = build_splits(CocoConfig(root=str(ROOT / "coco")), "segmentation")
     official = COCO(str(ROOT / "coco/annotations/instances_val2017.json"))
     ids = {image["file_name"]: image["id"] for image in official.loadImgs(official.getImgIds())}
     names = {category: VOC_NAMES.get(row["name"], row["name"]) for category, row in official.cats.items()}

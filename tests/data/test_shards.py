@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import ShardsConfig
 from tasks.data.formats.shards import index as tar_index
 from tasks.data.loading.sampling import TransformedData
@@ -52,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def build(root: Path, *, need_train: bool = True, **more: list[str]) -> DataSplits:
-    return ShardsConfig(root=str(root), **more).build("classification", need_train=need_train)
+    return build_splits(ShardsConfig(root=str(root), **more), "classification", need_train=need_train)
 
 
 def build_val(root: Path, files: Sequence[File]) -> DataSplits:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, VocConfig
 from tasks.data.formats.voc.boxes import VocDetection
 from tests.data.builders import voc_object, voc_xml, write_voc
@@ -50,13 +51,13 @@ def test_config_collects_classes_of_all_splits(tmp_path: Path) -> None:
         for split, name in (("train", "dog"), ("val", "cat"), ("test", "ant"))
     }
     root = write_voc(tmp_path, splits)
-    built = VocConfig(root=str(root)).build("detection")
+    built = build_splits(VocConfig(root=str(root)), "detection")
     assert built.labels.names == ("ant", "cat", "dog")
     assert built.test is not None
     assert (built.train[0].labels.item(), built.val[0].labels.item(), built.test[0].labels.item()) == (2, 1, 0)
-    assert VocConfig(root=str(root), test_split=None).build("detection").test is None
-    assert VocConfig(root=str(root), test_split="none").build("detection").labels.names == ("cat", "dog")
-    named = VocConfig(root=str(root), classes=["dog", "cat", "ant"]).build("detection")
+    assert build_splits(VocConfig(root=str(root), test_split=None), "detection").test is None
+    assert build_splits(VocConfig(root=str(root), test_split="none"), "detection").labels.names == ("cat", "dog")
+    named = build_splits(VocConfig(root=str(root), classes=["dog", "cat", "ant"]), "detection")
     assert named.train[0].labels.item() == 0
 
 

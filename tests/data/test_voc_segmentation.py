@@ -17,6 +17,7 @@ from rich.console import Console
 from scipy.io import savemat
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import VocConfig
 from tasks.data.formats.voc.download import Archive, download_voc
 from tasks.data.formats.voc.masks import VOC_CLASSES, VocSegmentation
@@ -61,7 +62,7 @@ def write_mat(path: Path, values: object) -> None:
 
 def test_masks_are_pillows_palette_indices(tmp_path: Path) -> None:
     root = write(tmp_path, {"train": ["b", "a"], "val": ["c"]})
-    splits = VocConfig(root=str(root)).build("segmentation")
+    splits = build_splits(VocConfig(root=str(root)), "segmentation")
     assert (len(splits.train), len(splits.val), splits.test) == (2, 1, None)
     assert (splits.labels.names, splits.labels.ids) == (VOC_CLASSES, tuple(range(21)))
     assert splits.labels.names[15] == "person"
@@ -78,14 +79,14 @@ def test_masks_are_pillows_palette_indices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", ["", "VOC2012", "VOCdevkit/VOC2012", "VOCdevkit/VOC2007"])
 def test_root_may_be_above(tmp_path: Path, below: str) -> None:
     write(tmp_path / below, {"train": ["a"], "val": ["b"]})
-    assert len(VocConfig(root=str(tmp_path)).build("segmentation").train) == 1
+    assert len(build_splits(VocConfig(root=str(tmp_path)), "segmentation").train) == 1
 
 
 def test_root_above_several(tmp_path: Path) -> None:
     for year in ("VOC2007", "VOC2012"):
         write(tmp_path / year, {"train": ["a"], "val": ["b"]})
     with pytest.raises(InputError, match=r"holds several data sets; name one of .*VOC2007, .*VOC2012 by data\.root="):
-        VocConfig(root=str(tmp_path)).build("segmentation")
+        build_splits(VocConfig(root=str(tmp_path)), "segmentation")
 
 
 def test_boxes_are_found_below_too(tmp_path: Path) -> None:
@@ -95,12 +96,12 @@ def test_boxes_are_found_below_too(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (root / "ImageSets" / "Main" / f"{split}.txt").write_text("a\n")
     (root / "Annotations" / "a.xml").write_text(voc_xml(voc_object("dog", 1, 1, 3, 2), width=3, height=2))
-    assert len(VocConfig(root=str(tmp_path)).build("detection").train[0].labels) == 1
+    assert len(build_splits(VocConfig(root=str(tmp_path)), "detection").train[0].labels) == 1
 
 
 def test_other_classes(tmp_path: Path) -> None:
     root = write(tmp_path, {"train": ["a"], "val": ["a"]}, [[0, 1]])
-    splits = VocConfig(root=str(root), classes=["ground", "cell"]).build("segmentation")
+    splits = build_splits(VocConfig(root=str(root), classes=["ground", "cell"]), "segmentation")
     assert splits.labels.names == ("ground", "cell")
     assert splits.val[0].mask.tolist() == [[0, 1]]
     with pytest.raises(InputError, match=r"a\.png: 1 pixels have the value 1; allowed are 0 \.\. 0 \(ground\) and 255"):
@@ -109,16 +110,16 @@ def test_other_classes(tmp_path: Path) -> None:
 
 def test_a_test_split_needs_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = write(tmp_path, {"train": ["a"], "val": ["b"], "test": ["c", "d"]})
-    test = VocConfig(root=str(root)).build("segmentation").test
+    test = build_splits(VocConfig(root=str(root)), "segmentation").test
     assert test is not None
     assert len(test) == 2
-    assert VocConfig(root=str(root), test_split=None).build("segmentation").test is None
+    assert build_splits(VocConfig(root=str(root), test_split=None), "segmentation").test is None
     (root / "SegmentationClass" / "c.png").unlink()
     with pytest.raises(InputError, match=r"c\.png: this mask is listed in .*test\.txt but absent"):
-        VocConfig(root=str(root)).build("segmentation")
+        build_splits(VocConfig(root=str(root)), "segmentation")
     (root / "SegmentationClass" / "d.png").unlink()
     with caplog.at_level(logging.INFO):
-        assert VocConfig(root=str(root)).build("segmentation").test is None
+        assert build_splits(VocConfig(root=str(root)), "segmentation").test is None
     assert "test.txt: none of its images has a mask; it is not used" in caplog.text
 
 
@@ -250,11 +251,11 @@ def test_download(server: Server, tmp_path: Path) -> None:
     }
     root = tmp_path / "data"
     assert download_voc(root, **archives, **QUIET) == ["voc.tar"]
-    assert len(VocConfig(root=str(root)).build("segmentation").train) == 1
+    assert len(build_splits(VocConfig(root=str(root)), "segmentation").train) == 1
     server.cuts["sbd.tgz"] = [100]
     assert download_voc(root, augmented=True, **archives, **QUIET | {"attempts": 3}) == ["sbd.tgz"]
     assert ("sbd.tgz", "bytes=100-") in server.asked
-    splits = VocConfig(root=str(root), train_split="trainaug").build("segmentation")
+    splits = build_splits(VocConfig(root=str(root), train_split="trainaug"), "segmentation")
     assert [splits.train[index].mask.tolist() for index in range(2)] == [[[0, 2]], [[3, 0]]]
     assert sorted(path.name for path in root.iterdir()) == ["VOCdevkit"]
     asked = len(server.asked)
@@ -265,7 +266,7 @@ def test_download(server: Server, tmp_path: Path) -> None:
 def test_download_asked_for_by_the_configuration(tmp_path: Path) -> None:
     """A folder that is there is used as it is: nothing is fetched."""
     root = write(tmp_path, {"train": ["t"], "val": ["v"]})
-    assert len(VocConfig(root=str(root), download=True).build("segmentation").val) == 1
+    assert len(build_splits(VocConfig(root=str(root), download=True), "segmentation").val) == 1
 
 
 def test_download_errors(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from backbone.errors import InputError
 from tasks.build import build_data, build_evaluators, build_trainer
 from tasks.config.export import Format
-from tasks.data.loading.datamodule import clean_error
+from tasks.data.loading.workers import clean_error
+from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy import torch_file
 from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
 from tasks.deploy.opening import padding_of
@@ -145,7 +146,7 @@ def _written(value: float | None, how: str) -> str:
 
 
 def _views(config: RunConfig, splits: DataSplits | JointSplits, size: int, padding: Sequence[int]) -> list[Pixels]:
-    transform = config.transform.evaluation()
+    transform = evaluation_transform(config.transform)
     places = spread(len(splits.val), config.export.compared_images)
     return [fitted(transform(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
 

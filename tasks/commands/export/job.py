@@ -10,6 +10,7 @@ from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import compare
 from tasks.commands.export.loading import load
 from tasks.config.export import ExportConfig, Precision
+from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.header import read_artifact
 from tasks.deploy.lacking import operators_named
@@ -46,7 +47,7 @@ def export(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> 
     calibration = None
     if wanted.precision is Precision.int8:
         calibration = calibrate_on(
-            wanted, splits.train, config.transform.evaluation(), size=header.size, padding=header.padding
+            wanted, splits.train, evaluation_transform(config.transform), size=header.size, padding=header.padding
         )
     run_folder.make(folder)
     lines.attach(folder)

@@ -24,8 +24,9 @@ from tasks.commands.inspect.reading import Reading
 from tasks.commands.inspect.samples import Picture, draw_files, draw_samples
 from tasks.config.run import Task
 from tasks.data.faults import collected
-from tasks.data.loading.datamodule import default_workers
+from tasks.data.loading.workers import default_workers
 from tasks.data.splits import DataSplits
+from tasks.data.transforms.build import train_transform
 from tasks.data.transforms.ssd import MIN_SIDE_PX
 from tasks.drawing.contact_sheet import spread
 from tasks.runs import folder as run_folder
@@ -146,7 +147,7 @@ def _judge(config: RunConfig, found: Inspection, readings: Mapping[str, Reading]
             found.findings += report_coverage(found.coverage)
     good = train.positions[np.flatnonzero(train.good)]
     found.samples, found.legend = draw_samples(
-        train.data, good, config.transform.train(), labels, config.inspect.samples, config.seed
+        train.data, good, train_transform(config.transform), labels, config.inspect.samples, config.seed
     )
 
 

@@ -17,6 +17,7 @@ from backbone.errors import InputError
 from tasks.commands.pack.contents import divided, fingerprint, items_of
 from tasks.commands.pack.writing import write_shard
 from tasks.config.run import Task
+from tasks.data.build import build_splits
 from tasks.data.config import ShardsConfig
 from tasks.data.files.download import transfer_bar
 from tasks.data.formats.shards.boxes import read_boxes
@@ -48,7 +49,7 @@ def pack(config: RunConfig, lines: RunLog) -> None:
         data = "data=shards" if isinstance(config.data, ShardsConfig) else f"task={config.task.value}"
         raise InputError(f"mode=pack {data}: packs single files labelled for classification or detection")
     kind, folder = config.task.value, Path(str(config.run_dir))
-    splits = config.data.build(kind, need_train=False)
+    splits = build_splits(config.data, kind, need_train=False)
     with _held(folder):
         lines.attach(folder)
         jobs = [

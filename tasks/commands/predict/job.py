@@ -24,7 +24,7 @@ from tasks.commands.predict.results import write_results
 from tasks.commands.predict.video import VideoReader, VideoWriter
 from tasks.config.predict import VideoOutput
 from tasks.data.files.sources import Names, Picture, Video, find
-from tasks.data.loading.datamodule import default_workers
+from tasks.data.loading.workers import default_workers
 from tasks.predict.building import build_predictor
 from tasks.runs import folder as run_folder
 from tasks.runs.log import duration

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +10,13 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from backbone.errors import InputError
 from tasks.data.datasets.mixed import MixedData
 from tasks.data.loading.collate import Collate
 from tasks.data.loading.mixed import MixedSampler, shares
 from tasks.data.loading.progressive import ProgressiveSampler
 from tasks.data.loading.sampling import EvaluationSampler, StartingAt, TrainingSampler, TransformedData
-from tasks.distributed import group
+from tasks.data.loading.workers import default_workers, start_worker
+from tasks.data.transforms.build import evaluation_transform, growing_size, train_transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from tasks.data.sample import Transform
     from tasks.data.splits import DataSplits, JointSplits, Pictures
     from tasks.data.transforms.config import TransformConfig
-
-MAX_WORKERS = 8
 
 
 class DataModule(L.LightningDataModule):
@@ -40,11 +36,13 @@ class DataModule(L.LightningDataModule):
     `use_distributed_sampler=False`.
 
     Args:
-        splits: what `config.build` gave.
+        splits: of the data set.
         config: batches and workers.
         transform: how images get to the model.
         kinds: by the head's name, what it learns.
         seed: of the run.
+        rank, world_size: this process and the number of processes that share the images.
+        local_world_size: how many of them are on this machine.
 
     Attributes:
         steps: of the whole training, over which images may grow; None, before it is known: they are of their last size.
@@ -57,6 +55,10 @@ class DataModule(L.LightningDataModule):
         transform: TransformConfig,
         kinds: Mapping[str, str],
         seed: int = 0,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        local_world_size: int = 1,
     ) -> None:
         super().__init__()
         self.splits = splits
@@ -65,6 +67,8 @@ class DataModule(L.LightningDataModule):
         self.collate = Collate(kinds)
         self.seed = seed
         self.steps: int | None = None
+        self._rank = (rank, world_size)
+        self._local_world_size = local_world_size
         self._start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
@@ -87,15 +91,15 @@ class DataModule(L.LightningDataModule):
         sampler: Sampler[Any] = self._sampler()
         if self._start != (0, 0):
             sampler = StartingAt(self._sampler(), self.config.batch_size, *self._start)
-        return self._loader(self.splits.train, self.transform.train(), sampler, self.config.batch_size)
+        return self._loader(self.splits.train, train_transform(self.transform), sampler, self.config.batch_size)
 
     def _sampler(self) -> TrainingSampler | MixedSampler:
-        source, sizes = self.splits.train, self.transform.sizes()
-        plan = len(source), self.config.batch_size, self.seed, *self._rank()
+        source, sizes = self.splits.train, growing_size(self.transform)
+        plan = len(source), self.config.batch_size, self.seed, *self._rank
         if isinstance(source, MixedData):
             ratio = getattr(self.config, "ratio", None)
             share = shares(list(source.sizes), ratio, self.config.batch_size)
-            return MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank())
+            return MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank)
         if sizes is None or self.steps is None:
             return TrainingSampler(*plan)
         return ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
@@ -112,16 +116,16 @@ class DataModule(L.LightningDataModule):
         return self.test_dataloader()
 
     def _evaluation_loader(self, source: Pictures) -> DataLoader[Any]:
-        sampler = EvaluationSampler(len(source), *self._rank())
+        sampler = EvaluationSampler(len(source), *self._rank)
         batch_size = self.config.batch_size if self.transform.same_size else 1
-        return self._loader(source, self.transform.evaluation(), sampler, batch_size)
+        return self._loader(source, evaluation_transform(self.transform), sampler, batch_size)
 
     def _loader(
         self, source: Pictures, transform: Transform, sampler: Sampler[Any], batch_size: int
     ) -> DataLoader[Any]:
         workers = self.config.workers
         if workers is None:
-            workers = default_workers(group.place().local_world_size)
+            workers = default_workers(self._local_world_size)
         if workers:
             cv2.setNumThreads(1)  # here and not in a forked worker: ending threads that a fork left behind never ends
         return DataLoader(
@@ -136,31 +140,3 @@ class DataModule(L.LightningDataModule):
             persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(self.seed),
         )
-
-    def _rank(self) -> tuple[int, int]:
-        here = group.place()
-        return here.rank, here.world_size
-
-
-def default_workers(devices: int = 1) -> int:
-    """Processes per device that prepare batches: the cores that this process may use, less those that drive devices."""
-    return min(MAX_WORKERS, max(1, usable_cores() // devices - 1))
-
-
-def usable_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def start_worker(worker: int) -> None:
-    """One thread each for OpenCV and torch; Ctrl-C is left to the main process, which ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
-def clean_error(error: InputError) -> InputError:
-    """The error as it was raised in a worker: the loader hands it on with the worker's traceback in the message."""
-    marker = f"{InputError.__module__}.{InputError.__qualname__}: "
-    text = str(error)
-    return InputError(text.rsplit(marker, 1)[1].strip()) if marker in text else error

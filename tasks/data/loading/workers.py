@@ -1,8 +1,9 @@
-"""What goes wrong in the processes that prepare batches, in words."""
+"""The processes that prepare batches: how many, how they start, and what goes wrong in them, in words."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import signal
 import traceback
@@ -10,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import torch
+
 from backbone.errors import InputError
-from tasks.data.loading.datamodule import clean_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,3 +80,30 @@ def _end_workers() -> None:
         worker.join()
     if before is not None:
         signal.signal(signal.SIGCHLD, before)
+
+
+MAX_WORKERS = 8
+
+
+def default_workers(devices: int = 1) -> int:
+    """Processes per device that prepare batches: the cores that this process may use, less those that drive devices."""
+    return min(MAX_WORKERS, max(1, usable_cores() // devices - 1))
+
+
+def usable_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_worker(worker: int) -> None:
+    """One thread each for OpenCV and torch; Ctrl-C is left to the main process, which ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def clean_error(error: InputError) -> InputError:
+    """The error as it was raised in a worker: the loader hands it on with the worker's traceback in the message."""
+    marker = f"{InputError.__module__}.{InputError.__qualname__}: "
+    text = str(error)
+    return InputError(text.rsplit(marker, 1)[1].strip()) if marker in text else error

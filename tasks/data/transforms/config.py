@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from backbone.errors import InputError
-
-if TYPE_CHECKING:
-    from tasks.data.sample import Transform
-    from tasks.data.transforms.growing import GrowingSize
-    from tasks.data.transforms.mixing import Mixing
 
 MIN_IMAGE_SIZE = 32
 
@@ -31,8 +25,10 @@ class Interpolation(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class TransformConfig(ABC):
-    """What every way of getting images to the model has."""
+class TransformConfig:
+    """What every way of getting images to the model has; `tasks.data.transforms.build` makes it. One from outside has
+    `train` and `evaluation` (see `PluggedTransform` there).
+    """
 
     image_size: int = 224
     """Side in pixels of the square that the model is trained on."""
@@ -48,22 +44,6 @@ class TransformConfig(ABC):
         if self.image_size < MIN_IMAGE_SIZE:
             raise InputError(f"transform.image_size={self.image_size}: must be at least {MIN_IMAGE_SIZE}")
         self._check_probabilities("flip")
-
-    @abstractmethod
-    def train(self) -> Transform:
-        """For training: varied by the seed that comes with every image."""
-
-    @abstractmethod
-    def evaluation(self) -> Transform:
-        """For evaluation: the same every time."""
-
-    def mixing(self, seed: int) -> Mixing | None:
-        """What blends the images of a training batch; None: nothing does."""
-        return None
-
-    def sizes(self) -> GrowingSize | None:
-        """How training images grow from step to step; None: they do not. If they do, `train()` has `at(image_size)`."""
-        return None
 
     def _check_probabilities(self, *names: str) -> None:
         for name in names:
@@ -85,16 +65,6 @@ class SSDTransformConfig(TransformConfig):
         TransformConfig.__post_init__(self)
         self._check_probabilities("zoom_out", "crop")
 
-    def train(self) -> Transform:
-        from tasks.data.transforms.ssd import TrainTransform
-
-        return TrainTransform(self)
-
-    def evaluation(self) -> Transform:
-        from tasks.data.transforms.ssd import EvalTransform
-
-        return EvalTransform(self.image_size)
-
 
 @dataclass(kw_only=True, slots=True)
 class JointTransformConfig(SSDTransformConfig):
@@ -105,11 +75,6 @@ class JointTransformConfig(SSDTransformConfig):
 
     image_size: int = 321
     crop: float = 0.5
-
-    def evaluation(self) -> Transform:
-        from tasks.data.transforms.ssd import StretchedImage
-
-        return StretchedImage(self.image_size)
 
 
 class TestCrop(Enum):
@@ -169,34 +134,6 @@ class ImageNetTransformConfig(TransformConfig):
                 f"transform.resize_size={self.resize_size}: must be at least transform.image_size={self.image_size}"
             )
 
-    def train(self) -> Transform:
-        from tasks.data.transforms.colour import ColourJitter
-        from tasks.data.transforms.imagenet import RandomCrop
-
-        jitter = ColourJitter() if self.photometric else None
-        return RandomCrop(self.image_size, scale=(self.min_area, 1.0), flip=self.flip, jitter=jitter)
-
-    def evaluation(self) -> Transform:
-        from tasks.data.transforms.imagenet import CentralPart, CentreCrop
-
-        if self.test_crop is TestCrop.central_part:
-            return CentralPart(self.image_size, CENTRAL_SHARE, self.interpolation)
-        return CentreCrop(
-            self.image_size, self.resize_size or round(self.image_size / CENTRAL_SHARE), self.interpolation
-        )
-
-    def sizes(self) -> GrowingSize | None:
-        if self.progressive is None:
-            return None
-        from tasks.data.transforms.growing import GrowingSize
-
-        return GrowingSize(self.progressive, self.image_size, self.stages)
-
-    def mixing(self, seed: int) -> Mixing | None:
-        from tasks.data.transforms.mixing import Mixing
-
-        return Mixing(self.mixup, self.cutmix, seed) if self.mixup or self.cutmix else None
-
 
 @dataclass(kw_only=True, slots=True)
 class DeepLabTransformConfig(TransformConfig):
@@ -218,14 +155,3 @@ class DeepLabTransformConfig(TransformConfig):
             raise InputError(f"transform.scales={list(self.scales)}: must be two positive numbers, the smaller first")
         if self.max_side is not None and self.max_side < MIN_IMAGE_SIZE:
             raise InputError(f"transform.max_side={self.max_side}: must be at least {MIN_IMAGE_SIZE}")
-
-    def train(self) -> Transform:
-        from tasks.data.transforms.deeplab import ScalingCrops
-
-        least, most = self.scales
-        return ScalingCrops(self.image_size, scales=(least, most), flip=self.flip, photometric=self.photometric)
-
-    def evaluation(self) -> Transform:
-        from tasks.data.transforms.deeplab import WholeImage
-
-        return WholeImage(self.max_side)

@@ -10,6 +10,7 @@ import simplejpeg
 from tasks.commands.inspect.duplicates import Place, find_groups, report_groups
 from tasks.commands.inspect.findings import Severity
 from tasks.commands.inspect.reading import Reading
+from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_leaks_and_duplicates(tmp_path: Path) -> None:
     for name, contents in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.jpg").write_bytes(contents)
-    splits = FolderConfig(root=str(tmp_path)).build("classification")
+    splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
     readings = {name: Reading(data, range(len(data))) for name, data in (("train", splits.train), ("val", splits.val))}
     for reading in readings.values():
         reading.read(frozenset(), 1, lambda done: None)
@@ -66,7 +67,7 @@ def test_a_file_that_is_listed_in_two_splits(tmp_path: Path) -> None:
     for name in ("train/a/1", "train/b/2"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.jpg").write_bytes(noise(int(name[-1])))
-    data = FolderConfig(root=str(tmp_path), val_split="train").build("classification").train
+    data = build_splits(FolderConfig(root=str(tmp_path), val_split="train"), "classification").train
     readings = {name: Reading(data, range(2)) for name in ("train", "val")}
     for reading in readings.values():
         reading.read(frozenset(), 1, lambda done: None)

@@ -12,6 +12,7 @@ from backbone.errors import InputError
 from tasks.commands.inspect.counts import count, report_boxes, report_classes, report_shapes
 from tasks.commands.inspect.findings import Severity
 from tasks.commands.inspect.reading import Reading
+from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig, MasksConfig
 from tasks.data.files.images import read_image
 from tasks.data.formats.coco.boxes import CocoDetection
@@ -95,7 +96,7 @@ def test_masks(tmp_path: Path) -> None:
             (tmp_path / "images" / split / f"{name}.jpg").write_bytes(jpeg(picture(40, 600)))
             cv2.imwrite(str(tmp_path / "masks" / split / f"{name}.png"), np.full((40, 600), value, np.uint8))
     (tmp_path / "images/train/d.jpg").write_bytes(b"")
-    splits = MasksConfig(root=str(tmp_path), classes=["x", "y"]).build("segmentation")
+    splits = build_splits(MasksConfig(root=str(tmp_path), classes=["x", "y"]), "segmentation")
     train = read(splits.train)
     findings = train.findings("train")
     assert [(f.kind, f.count) for f in findings] == [
@@ -118,7 +119,7 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{place}.jpg").write_bytes(jpeg(picture(200, 300)))
     (tmp_path / "train/b/3.jpg").write_bytes(jpeg(picture(200, 300))[:2000])
-    splits = FolderConfig(root=str(tmp_path)).build("classification")
+    splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
     reading = read(splits.train)
     assert [(f.kind, f.cases) for f in reading.findings("train")] == [
         ("unreadable image", [str(tmp_path / "train/b/3.jpg")])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backbone.errors import InputError
+from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig, ShardsConfig
 from tests.commands.pack.packing import packed
 from tests.data.builders import jpeg, picture
@@ -103,28 +104,28 @@ def test_shards_that_are_not_as_written(coco: Path, tmp_path: Path, case: str) -
     spoil, message = SPOILT[case]
     spoil(out)
     with pytest.raises(InputError, match=message):
-        ShardsConfig(root=str(out)).build("detection")
+        build_splits(ShardsConfig(root=str(out)), "detection")
 
 
 def test_some_of_the_shards_on_purpose(coco: Path, tmp_path: Path) -> None:
     out = packed(tmp_path / "out", CocoConfig(root=str(coco)), shard_images=4)
-    splits = ShardsConfig(root=str(out), train_shards=["train-{000000..000001}.tar"]).build("detection")
+    splits = build_splits(ShardsConfig(root=str(out), train_shards=["train-{000000..000001}.tar"]), "detection")
     assert len(splits.train) == 8
     with pytest.raises(InputError, match=r"train-000004\.tar: this shard is missing, train-\{000003\.\.000004\}\.tar"):
-        ShardsConfig(root=str(out), train_shards=["train-{000003..000004}.tar"]).build("detection")
+        build_splits(ShardsConfig(root=str(out), train_shards=["train-{000003..000004}.tar"]), "detection")
 
 
 def test_labels_for_another_task(coco: Path, tmp_path: Path) -> None:
     out = packed(tmp_path / "out", CocoConfig(root=str(coco)))
     with pytest.raises(InputError, match="has labels for task=detection, not task=classification"):
-        ShardsConfig(root=str(out)).build("classification")
+        build_splits(ShardsConfig(root=str(out)), "classification")
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "x/../../a"])
 def test_names_that_lead_out(name: str, tmp_path: Path) -> None:
     put(tmp_path / "val.tar", name)
     with pytest.raises(InputError, match=r"val\.tar: the name .* leads out of the shard; it is not to be trusted"):
-        ShardsConfig(root=str(tmp_path)).build("classification", need_train=False)
+        build_splits(ShardsConfig(root=str(tmp_path)), "classification", need_train=False)
 
 
 @pytest.mark.parametrize(
@@ -147,4 +148,4 @@ def test_entries_that_do_not_fit(coco: Path, tmp_path: Path, entry: bytes, messa
     known = {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     rewrite(out / "val.manifest.json", lambda content: content["shards"][0].update(known))
     with pytest.raises(InputError, match=rf"val-000000\.tar: .*{message}"):
-        ShardsConfig(root=str(out)).build("detection")
+        build_splits(ShardsConfig(root=str(out)), "detection")

@@ -20,6 +20,7 @@ from backbone.errors import InputError
 from tasks.commands.pack import writing
 from tasks.config.pack import PackConfig
 from tasks.config.run import Task
+from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig, DataConfig, FolderConfig, ShardsConfig
 from tasks.data.loading.datamodule import DataModule
 from tasks.data.transforms.config import SSDTransformConfig
@@ -44,7 +45,10 @@ def test_detection_is_that_of_single_files(coco: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.glob("*.tar")) == [
         "train-000000.tar", "train-000001.tar", "train-000002.tar", "train-000003.tar", "val-000000.tar",
     ]  # fmt: skip
-    ours, theirs = ShardsConfig(root=str(out)).build("detection"), CocoConfig(root=str(coco)).build("detection")
+    ours, theirs = (
+        build_splits(ShardsConfig(root=str(out)), "detection"),
+        build_splits(CocoConfig(root=str(coco)), "detection"),
+    )
     assert ours.labels == theirs.labels
     for mine, reference in ((ours.train, theirs.train), (ours.val, theirs.val)):
         assert mine.ground_truth() == reference.ground_truth()
@@ -59,7 +63,7 @@ def test_detection_is_that_of_single_files(coco: Path, tmp_path: Path) -> None:
 def test_classification_is_that_of_single_files(pictures: Path, tmp_path: Path) -> None:
     files = FolderConfig(root=str(pictures))
     out = packed(tmp_path / "out", files, Task.classification, shard_megabytes=0.009)
-    ours, theirs = ShardsConfig(root=str(out)).build("classification"), files.build("classification")
+    ours, theirs = build_splits(ShardsConfig(root=str(out)), "classification"), build_splits(files, "classification")
     assert len(list(out.glob("train-*.tar"))) > 1
     assert ours.labels == theirs.labels
     assert ours.train.classes().tolist() == theirs.train.classes().tolist()
@@ -106,7 +110,7 @@ def test_webdataset_reads_them(coco: Path, tmp_path: Path) -> None:
     out = packed(tmp_path / "out", CocoConfig(root=str(coco)), shard_images=5)
     shards = sorted(str(path) for path in out.glob("train-*.tar"))
     theirs = list(webdataset.WebDataset(shards, shardshuffle=False))
-    files = CocoConfig(root=str(coco)).build("detection").train
+    files = build_splits(CocoConfig(root=str(coco)), "detection").train
     assert len(theirs) == len(files)
     for index, sample in enumerate(theirs):
         assert sample["jpg"] == files.path(index).read_bytes()
@@ -115,26 +119,17 @@ def test_webdataset_reads_them(coco: Path, tmp_path: Path) -> None:
         assert len(entry["annotations"]) == len(files[index].labels)
 
 
-class Rank(DataModule):
-    """One of several processes."""
-
-    rank = (0, 1)
-
-    def _rank(self) -> tuple[int, int]:
-        return self.rank
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_divided_without_loss_or_repetition(coco: Path, tmp_path: Path, ranks: int, workers: int) -> None:
     out = packed(tmp_path / "out", CocoConfig(root=str(coco)), shard_images=4)
     config = ShardsConfig(root=str(out), batch_size=3, workers=workers)
-    splits = config.build("detection")
+    splits = build_splits(config, "detection")
     every = sorted(image["id"] for image in splits.train.ground_truth()["images"])
     seen: dict[str, list[int]] = {"train": [], "val": []}
     for rank in range(ranks):
-        data = Rank(splits, config, SSDTransformConfig(image_size=64), {"detection": "detection"}, seed=5)
-        data.rank = (rank, ranks)
+        transform, kinds = SSDTransformConfig(image_size=64), {"detection": "detection"}
+        data = DataModule(splits, config, transform, kinds, seed=5, rank=rank, world_size=ranks)
         data.splits.val = splits.train
         for name, loader in (("train", data.train_dataloader()), ("val", data.val_dataloader())):
             seen[name] += [int(image_id) for batch in loader for image_id in batch.image_ids]
@@ -188,7 +183,7 @@ def test_full_disk(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         packed(out, CocoConfig(root=str(coco)), shard_images=4)
     assert [path.name for path in out.glob("*.tar")] == ["train-000000.tar"]
     with pytest.raises(InputError, match=r"train\.manifest\.json: only 4 of 13 images are written; let mode"):
-        ShardsConfig(root=str(out)).build("detection")
+        build_splits(ShardsConfig(root=str(out)), "detection")
 
 
 def test_no_room_is_said_before(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,9 +218,9 @@ def test_folder_with_other_shards_or_in_use(coco: Path, tmp_path: Path) -> None:
 
 def test_missing_image_is_named(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FolderConfig(root=str(pictures))
-    splits = config.build("classification")
+    splits = build_splits(config, "classification")
     (pictures / "train" / "ant" / "no 0.b.jpg").unlink()
-    monkeypatch.setattr(FolderConfig, "build", lambda *_, **__: splits)
+    monkeypatch.setattr(FolderConfig, "build", lambda *_, **__: splits, raising=False)
     with pytest.raises(InputError, match=r"no 0\.b\.jpg: cannot be read \(No such file"):
         packed(tmp_path / "out", config, Task.classification)
 

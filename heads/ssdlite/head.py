@@ -19,7 +19,7 @@ from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
 from heads.ssdlite.default_boxes import box_shapes, default_boxes, map_cells
 from heads.ssdlite.matcher import match
-from heads.ssdlite.postprocess import detect, to_pixels
+from heads.ssdlite.postprocess import detect
 from heads.structures import Detections, DetectionTargets
 
 if TYPE_CHECKING:
@@ -158,14 +158,14 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
     def predict(self, outputs: SSDLiteOutputs, sizes: Tensor) -> list[Detections]:
         """Detections in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
         scores, boxes = self.decode(outputs)
-        found = detect(
+        return detect(
             scores,
             boxes,
+            sizes,
             score_threshold=self.config.score_threshold,
             nms_iou=self.config.nms_iou,
             detections=self.config.detections,
         )
-        return to_pixels(found, sizes)
 
 
 def _by_box(predictors: nn.ModuleList, maps: list[Tensor], values: int) -> Tensor:

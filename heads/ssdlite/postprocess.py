@@ -21,7 +21,7 @@ FIRST_CANDIDATES = 2
 
 
 def detect(
-    scores: Tensor, boxes_xyxy_rel: Tensor, *, score_threshold: float, nms_iou: float, detections: int
+    scores: Tensor, boxes_xyxy_rel: Tensor, sizes: Tensor, *, score_threshold: float, nms_iou: float, detections: int
 ) -> list[Detections]:
     """The best `detections` (box, class) pairs of every image that non-maximum suppression within each class leaves.
 
@@ -35,13 +35,14 @@ def detect(
     Args:
         scores: (N, A, K) in [0, 1]; a box with one that is no number is no detection.
         boxes_xyxy_rel: (N, A, 4), as fractions of the image.
+        sizes: (N, 2), height and width of the original images in pixels.
         score_threshold: pairs at or below it are left out.
         nms_iou: of two boxes of a class that overlap by more, the better stays.
         detections: D, kept of an image.
     Returns:
-        Boxes as fractions of the image, best first; of equal scores the earlier default box and class first.
+        Boxes in pixels of the original images, best first; of equal scores the earlier default box and class first.
     """
-    images = scores.shape[0]
+    images, pixels = scores.shape[0], sizes[:, [1, 0, 1, 0]]
     boxes = boxes_xyxy_rel.clamp(0, 1)
     best_of_box = scores.amax(dim=2).nan_to_num(0.0)
     found: dict[int, Detections] = {}
@@ -60,7 +61,8 @@ def detect(
             best = start - count + score[pairs].argsort(descending=True, stable=True)[:candidates]
             kept = best[nms(apart[best], score[best], nms_iou)[:detections]]
             if len(kept) == detections or (is_complete and count <= candidates):
-                found[image] = Detections(box[kept], score[kept], label[kept])
+                boxes_xyxy_px = box[kept] * pixels[image]
+                found[image] = Detections(boxes_xyxy_px.float(), score[kept].float(), label[kept])
         candidates *= 4
     return [found[image] for image in range(images)]
 
@@ -95,12 +97,3 @@ def by_class(labels: Tensor, classes: int) -> Tensor:
     """
     side = ceil(sqrt(classes))
     return torch.stack([labels % side, labels // side], dim=1).repeat(1, 2)
-
-
-def to_pixels(detections: list[Detections], sizes: Tensor) -> list[Detections]:
-    """Scale boxes from fractions to pixels of images of `sizes` (N, 2): height, width."""
-    scale = sizes[:, [1, 0, 1, 0]]
-    return [
-        Detections((d.boxes_xyxy_px * image_scale).to(torch.float32), d.scores.to(torch.float32), d.labels)
-        for d, image_scale in zip(detections, scale, strict=True)
-    ]

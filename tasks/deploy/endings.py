@@ -16,7 +16,7 @@ from heads.deeplabv3.head import DeepLabV3
 from heads.deeplabv3.upsample import label_mask
 from heads.linear.head import Linear
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
-from heads.ssdlite.postprocess import detect, to_pixels
+from heads.ssdlite.postprocess import detect
 from heads.structures import Classification, Detections, LabelMask
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Boxes(Ending):
     def predict(self, outputs: Seen, sizes: Tensor) -> list[Detections]:
         scores, boxes = outputs.tensors
         height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
-        return to_pixels(detect(scores, boxes * boxes.new_tensor([width, height] * 2), **self.settings), sizes)
+        return detect(scores, boxes * boxes.new_tensor([width, height] * 2), sizes, **self.settings)
 
 
 class Cells(Ending):

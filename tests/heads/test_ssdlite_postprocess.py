@@ -53,6 +53,11 @@ def as_lists(found: list[Detections]) -> list[Found]:
     return [list(zip(d.scores.tolist(), d.labels.tolist(), d.boxes_xyxy_px.tolist(), strict=True)) for d in found]
 
 
+def ones(images: int) -> Tensor:
+    """Sizes of images of one pixel, in which pixels are fractions."""
+    return torch.ones(images, 2, dtype=torch.int64)
+
+
 def random_boxes(images: int, count: int, spread: float = 0.5) -> Tensor:
     side = 0.2 + 0.3 * torch.rand(images, count, 2)
     low = torch.rand(images, count, 2) * spread
@@ -66,7 +71,7 @@ def test_equals_a_greedy_loop(detections: int, score_threshold: float, classes: 
     torch.manual_seed(detections)
     scores, boxes = torch.rand(3, 60, classes), random_boxes(3, 60)
     settings: dict[str, Any] = {"score_threshold": score_threshold, "nms_iou": 0.3, "detections": detections}
-    assert as_lists(detect(scores, boxes, **settings)) == naive_detect(scores, boxes, **settings)
+    assert as_lists(detect(scores, boxes, ones(len(scores)), **settings)) == naive_detect(scores, boxes, **settings)
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -77,10 +82,10 @@ def test_all_boxes_identical(classes: int) -> None:
     scores[1, :, -1] *= 1e-3
     boxes = torch.tensor([0.1, 0.2, 0.6, 0.7]).expand(2, 500, 4)
     settings: dict[str, Any] = {"score_threshold": 0.0, "nms_iou": 0.6, "detections": classes}
-    found = detect(scores, boxes, **settings)
+    found = detect(scores, boxes, ones(len(scores)), **settings)
     assert as_lists(found) == naive_detect(scores, boxes, **settings)
     assert [sorted(d.labels.tolist()) for d in found] == [list(range(classes))] * 2
-    more = detect(scores, boxes, score_threshold=0.0, nms_iou=0.6, detections=classes + 5)
+    more = detect(scores, boxes, ones(len(scores)), score_threshold=0.0, nms_iou=0.6, detections=classes + 5)
     assert as_lists(more) == as_lists(found)
 
 
@@ -90,27 +95,32 @@ def test_images_that_need_more_rounds_do_not_disturb_the_others() -> None:
     boxes[[0, 2]] = boxes[0, 0].clone()
     scores[3] = 0
     settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.5, "detections": 3}
-    together = as_lists(detect(scores, boxes, **settings))
+    together = as_lists(detect(scores, boxes, ones(len(scores)), **settings))
     assert together == naive_detect(scores, boxes, **settings)
-    assert together == [as_lists(detect(scores[n : n + 1], boxes[n : n + 1], **settings))[0] for n in range(4)]
+    assert together == [as_lists(detect(scores[n : n + 1], boxes[n : n + 1], ones(1), **settings))[0] for n in range(4)]
     assert [len(found) for found in together] == [2, 3, 2, 0]
 
 
 def test_nothing_above_the_threshold() -> None:
-    found = detect(torch.full((2, 9, 3), 0.5), random_boxes(2, 9), score_threshold=0.5, nms_iou=0.6, detections=4)
+    found = detect(
+        torch.full((2, 9, 3), 0.5), random_boxes(2, 9), ones(2), score_threshold=0.5, nms_iou=0.6, detections=4
+    )
     for d in found:
         assert (d.boxes_xyxy_px.shape, d.scores.shape, d.labels.shape) == ((0, 4), (0,), (0,))
         assert (d.boxes_xyxy_px.dtype, d.scores.dtype, d.labels.dtype) == (torch.float32, torch.float32, torch.int64)
 
 
 def test_no_images() -> None:
-    assert detect(torch.zeros(0, 9, 3), torch.zeros(0, 9, 4), score_threshold=0.5, nms_iou=0.6, detections=4) == []
+    assert (
+        detect(torch.zeros(0, 9, 3), torch.zeros(0, 9, 4), ones(0), score_threshold=0.5, nms_iou=0.6, detections=4)
+        == []
+    )
 
 
 def test_boxes_of_different_classes_never_suppress_each_other() -> None:
     scores = torch.eye(200)[None] * torch.linspace(0.9, 0.5, 200)[:, None]
     boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 200, 4)
-    [found] = detect(scores, boxes, score_threshold=0.1, nms_iou=0.01, detections=300)
+    [found] = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.01, detections=300)
     assert found.labels.tolist() == list(range(200))
 
 
@@ -127,7 +137,7 @@ def test_overlaps_near_the_limit_are_judged_alike_in_every_class(closer: float) 
     scores = torch.zeros(50, 2, 400)
     scores[:, :, -1] = torch.tensor([0.9, 0.8])
     boxes = torch.stack([first, first + shift], dim=1)
-    found = detect(scores, boxes, score_threshold=0.1, nms_iou=0.5, detections=10)
+    found = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.5, detections=10)
     assert {len(d.scores) for d in found} == {1 if closer > 0 else 2}
 
 
@@ -135,7 +145,9 @@ def test_ties_are_broken_in_some_order_and_the_answer_is_still_greedy() -> None:
     torch.manual_seed(0)
     scores, boxes = (torch.rand(1, 80, 3) * 4).round() / 4, random_boxes(1, 80)
     for detections in (5, 30, 1000):
-        [found] = as_lists(detect(scores, boxes, score_threshold=0.1, nms_iou=0.3, detections=detections))
+        [found] = as_lists(
+            detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.3, detections=detections)
+        )
         assert [f[0] for f in found] == sorted((f[0] for f in found), reverse=True)
         assert all(iou(a[2], b[2]) <= 0.3 for a in found for b in found if a is not b and a[1] == b[1])
         last = found[-1][0] if len(found) == detections else 0.1
@@ -153,7 +165,7 @@ def test_not_a_number_is_no_detection(detections: int) -> None:
     scores[1, ::7] = torch.nan
     scores[2] = torch.nan
     settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.4, "detections": detections}
-    found = as_lists(detect(scores, boxes, **settings))
+    found = as_lists(detect(scores, boxes, ones(len(scores)), **settings))
     assert found == naive_detect(scores.nan_to_num(0.0), boxes, **settings)
     assert found[2] == []
 

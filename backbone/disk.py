@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import os
 import shutil
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,17 +33,77 @@ def digest_of(path: Path, algorithm: str = "sha256", progress: Progress | None =
     return digest.hexdigest()
 
 
+class UnwritableError(InputError, OSError):
+    """A file that cannot be written, in one line; an OSError too, for those who can do without the file."""
+
+    def __init__(self, message: str, cause: OSError) -> None:
+        super().__init__(message)
+        self.errno, self.strerror = cause.errno, cause.strerror
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the file system raises into one line."""
+    """Turn what the file system raises into one line.
+
+    Raises:
+        UnwritableError: the disk is full, or `path` may not be written.
+    """
     try:
         yield
+    except UnwritableError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{path}: the disk is full; free some space and run again to go on") from None
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose a folder that you may write to"
-        ) from None
+            message = f"{path}: the disk is full; free some space and run again to go on"
+        else:
+            message = f"{path}: cannot be written ({error.strerror or error}); choose a folder that you may write to"
+        raise UnwritableError(message, error) from None
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Write a file that others see whole or not at all: at `path` there is what was there before, or all of it.
+
+    Any number of processes may write the same file; the last one to finish is kept.
+
+    Args:
+        durable: wait until it is on the disk, so that it outlives a loss of power.
+    Yields:
+        Where to write meanwhile, in the same folder.
+    Raises:
+        UnwritableError: the disk is full, or the folder may not be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path):
+            yield part
+            if durable:
+                _sync(part)
+            part.replace(path)
+            if durable and os.name == "posix":
+                _sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # no folder, no file
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Write text (UTF-8) or bytes by `whole_file`."""
+    data = content.encode() if isinstance(content, str) else content
+    with whole_file(path, durable=durable) as part:
+        part.write_bytes(data)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_space(folder: Path, needed: int) -> None:

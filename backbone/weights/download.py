@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backbone.disk import Progress, check_space, digest_of, writing
+from backbone.disk import Progress, UnwritableError, check_space, digest_of, writing
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
@@ -247,6 +247,8 @@ def _network() -> Iterator[None]:
             again=error.code in RETRIED_STATUS,
             absent=error.code in (http.client.NOT_FOUND, http.client.GONE),
         ) from None
+    except UnwritableError:  # the disk's, not the network's
+        raise
     except urllib.error.URLError as error:
         raise _MirrorError(str(getattr(error.reason, "strerror", None) or error.reason), again=True) from None
     except (OSError, http.client.HTTPException) as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbone.disk import whole_file
 from backbone.errors import InputError
 from backbone.mobilenet_v2 import MobileNetV2
 from tasks.runs.provenance import provenance
@@ -99,18 +100,13 @@ def read_header(path: str) -> Header:
 
 
 def save_model(path: Path, model: nn.Module, header: Header) -> None:
-    """Write atomically."""
+    """Write the weights of a model and what is known of them, whole or not at all."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     texts = {"format": FORMAT} | {name: json.dumps(getattr(header, name)) for name in Header.__slots__}
-    part = path.with_suffix(".part")
-    try:
+    with whole_file(path, durable=True) as part:
         save_file(tensors, part, metadata=texts)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
 
 
 def left_out(config: RunConfig, header: Header) -> list[str]:

@@ -96,7 +96,7 @@ def class_sheet(answers: Sequence[Answer], path: str | Path, *, title: str = "",
                 place = MARGIN_PX + column * (CELL_PX + SPACE_PX), y, _height(row)
                 _draw(sheet, pen, answer, picture, place)
             y += _height(row) + LINES_PX + GAP_PX
-    return save_png(sheet, path, "class sheet")
+    return save_png(sheet, path)
 
 
 def _rows(answers: Sequence[Answer], columns: int) -> list[list[tuple[Answer, NDArray[np.uint8]]]]:

@@ -99,7 +99,7 @@ def contact_sheet(
         for column, pair in enumerate(row):
             _draw_pair(sheet, pen, pair, (MARGIN_PX + column * (pair_width + GAP_PX), y, row_height))
         y += row_height + below
-    return save_png(sheet, path, "contact sheet")
+    return save_png(sheet, path)
 
 
 def titled_sheet(size: tuple[int, int], title: str, note: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -100,7 +100,7 @@ def write_palette_png(mask: NDArray[np.uint8], path: str | Path) -> Path:
     """
     picture = Image.fromarray(np.ascontiguousarray(mask))
     picture.putpalette(VOC_PALETTE.tobytes())
-    return save_png(picture, path, "mask")
+    return save_png(picture, path)
 
 
 def _borders(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from backbone.disk import write_whole
 from tasks.data.splits import DetectionData
 from tasks.drawing.boxes import Boxes
 from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
@@ -72,7 +73,7 @@ class DetectionEvaluator(Evaluator[DetectionData]):
     def write(self, folder: Path, suffix: str) -> None:
         """`predictions.json`, in COCO's results format, and a contact sheet of images spread over the split."""
         results = json.dumps(self.measure.results())
-        (folder / f"predictions{suffix}.json").write_text(results, encoding="utf-8")
+        write_whole(folder / f"predictions{suffix}.json", results)
         pairs = [self.pair(position) for position in spread(len(self.data), self.config.drawn_images)]
         if pairs:
             path = folder / f"contact_sheet{suffix}.png"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from backbone.errors import InputError
+from backbone.disk import write_whole
 from tasks.config.run import Task
 from tasks.evaluators.classification import ClassificationEvaluator
 from tasks.evaluators.detection import DetectionEvaluator
@@ -92,17 +91,10 @@ class Report:
         """Write `report.html`, whole or not at all.
 
         Raises:
-            InputError: the file cannot be written.
+            UnwritableError: the file cannot be written.
         """
         path = self.folder / NAME
-        partial = path.with_name(f".{NAME}.{os.getpid()}.part")
-        try:
-            partial.write_text(self.html(), encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            if partial.exists():
-                partial.unlink()
-            raise InputError(f"report {path}: cannot be written ({error.strerror}); choose another run_dir") from None
+        write_whole(path, self.html())
         return path
 
     def html(self) -> str:

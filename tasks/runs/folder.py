@@ -7,10 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
-import os
-from backbone.disk import check_space
-from backbone.disk import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,54 +48,26 @@ def make(folder: Path) -> None:
 
 def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
     """`metrics.json`: {split: {name: value}}."""
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2))
 
 
 def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:
     """`profile.json`: what mode=profile found."""
-    write_text(folder / "profile.json", json.dumps(profile, indent=2))
+    write_whole(folder / "profile.json", json.dumps(profile, indent=2))
 
 
 def write_time(folder: Path, time: Mapping[str, Any]) -> None:
     """`time.json`: where the time of a training went."""
-    write_text(folder / "time.json", json.dumps(time, indent=2))
+    write_whole(folder / "time.json", json.dumps(time, indent=2))
 
 
 def write_inspection(folder: Path, found: Mapping[str, Any]) -> None:
     """`inspect.json`: what mode=inspect found."""
-    write_text(folder / "inspect.json", json.dumps(found, indent=2))
+    write_whole(folder / "inspect.json", json.dumps(found, indent=2))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """`config.yaml`: the whole configuration, resolved."""
     from omegaconf import OmegaConf
 
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-
-
-def write_text(path: Path, text: str) -> None:
-    """The whole file or nothing of it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or nothing.
-
-    Raises:
-        InputError: there is no space for it, or it cannot be written; nothing is left.
-    """
-    check_space(path.parent, len(content))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with writing(path):
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))

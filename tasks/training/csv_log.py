@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers.logger import Logger
 
+from backbone.disk import whole_file
 from tasks.distributed.group import is_first
 
 if TYPE_CHECKING:
@@ -92,19 +93,13 @@ class CsvLog(Logger):
     def _rewrite(self, columns: list[str], keep: int) -> None:
         """The first rows of the file, and those that wait, under these columns."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(self._path.name + ".part")
-        try:
-            with part.open("w", newline="", encoding="utf-8") as file:
-                table = csv.DictWriter(file, columns)
-                table.writeheader()
-                if keep:
-                    with self._path.open(newline="", encoding="utf-8") as old:
-                        table.writerows(islice(csv.DictReader(old), keep))
-                table.writerows(self._waiting)
-        except OSError:
-            part.unlink()
-            raise
-        part.replace(self._path)
+        with whole_file(self._path, durable=True) as part, part.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            if keep:
+                with self._path.open(newline="", encoding="utf-8") as old:
+                    table.writerows(islice(csv.DictReader(old), keep))
+            table.writerows(self._waiting)
         self._columns = columns
 
     def _go_on(self, keep: int) -> None:

@@ -160,10 +160,10 @@ def test_a_broken_index_is_made_anew(root: Path) -> None:
 def test_folder_that_cannot_be_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(**_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tar_index.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(tar_index.np, "savez", refuse)
     assert len(build(root).train) == 5
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(messages) == 3

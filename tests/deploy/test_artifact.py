@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import differences
@@ -20,7 +21,6 @@ from tasks.deploy import toolchains
 from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
 from tasks.deploy.endings import Cells, Pixels, Seen, canvas, ending_of, reading
 from tasks.deploy.graph import ExportGraph
-from tasks.runs.folder import write_whole
 from tests.commands.predict.models import predictor
 from tests.data.builders import jpeg, picture
 from tests.deploy.test_header import header

@@ -98,7 +98,7 @@ def test_errors(tmp_path):
     with pytest.raises(InputError, match=r"contact sheet s\.png: there are no images to draw; give at least one"):
         contact_sheet([], "s.png")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"s\.png: cannot be written \(.*\); choose another folder"):
+    with pytest.raises(InputError, match=r"s\.png: cannot be written \(.*\); choose a folder that you may write to"):
         contact_sheet([pair(30, 40)], tmp_path / "file" / "s.png")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"folder: cannot be written \(Is a directory\)"):

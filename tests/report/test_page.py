@@ -208,7 +208,9 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     from tasks.report.page import Report
 
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"report .*report\.html: cannot be written \(.*\); choose another run_dir"):
+    with pytest.raises(
+        InputError, match=r"report\.html: cannot be written \(.*\); choose a folder that you may write to"
+    ):
         Report(RunConfig(trainer=TrainerConfig(max_steps=1)), tmp_path / "file").write()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.build import build_data, build_evaluators, build_trainer
 from tasks.config.export import Format
@@ -102,7 +103,7 @@ def compare(
                 all_threads=all_threads,
             )
         )
-    (folder / "export.json").write_text(json.dumps([asdict(row) for row in rows], indent=2), encoding="utf-8")
+    write_whole(folder / "export.json", json.dumps([asdict(row) for row in rows], indent=2))
     Console().print(table(rows))
     return rows
 

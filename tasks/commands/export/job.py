@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from backbone.disk import write_whole
 from tasks.build import build_splits
 from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import compare
@@ -18,7 +19,6 @@ from tasks.deploy.opening import fix_size
 from tasks.deploy.rounding import round_weights
 from tasks.deploy.toolchains import TOOLCHAINS, tools
 from tasks.runs import folder as run_folder
-from tasks.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from backbone.disk import write_whole
 from tasks.commands.inspect.console import class_rows, coverage_rows, rows_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def write_page(path: Path, found: Inspection) -> None:
         coverage=None if found.coverage is None else coverage_rows(found.coverage),
         cases_shown=CASES_SHOWN,
     )
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def _data_uri(jpeg: bytes) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock, Timeout
 
-from backbone.disk import check_space
+from backbone.disk import check_space, write_whole
 from backbone.errors import InputError
 from tasks.commands.pack.contents import divided, fingerprint, items_of
 from tasks.commands.pack.writing import write_shard
@@ -149,7 +149,7 @@ class _Split:
         return there
 
     def _save(self) -> None:
-        run_folder.write_text(self._file, json.dumps(self._manifest.to_plain(), indent=1))
+        write_whole(self._file, json.dumps(self._manifest.to_plain(), indent=1))
 
 
 @contextmanager

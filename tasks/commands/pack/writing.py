@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import os
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO
 
+from backbone.disk import UnwritableError, whole_file
 from backbone.errors import InputError
 from tasks.data.files.images import read_bytes
 from tasks.data.formats.shards.manifest import Shard
@@ -29,9 +29,8 @@ def write_shard(path: Path, items: Sequence[Item], advance: Callable[[int], obje
     Raises:
         InputError: an image cannot be read or changed meanwhile, the disk is full, or the folder cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with whole_file(path, durable=True) as part, part.open("wb") as file:
             sink = _Hashing(file)
             with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
                 for item in items:
@@ -41,16 +40,11 @@ def write_shard(path: Path, items: Sequence[Item], advance: Callable[[int], obje
                     _add(tar, f"{item.key}.{item.suffix}", data)
                     _add(tar, f"{item.key}.{item.label_suffix}", item.label)
                     advance(item.packed_bytes)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
+    except UnwritableError as error:
         what = "the disk is full; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise InputError(
             f"{path}: cannot be written: {what}; the shards before it are whole: the same words go on with this one"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return Shard(name=path.name, bytes=sink.bytes, samples=len(items), sha256=sink.digest.hexdigest())
 
 

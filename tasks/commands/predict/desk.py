@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import simplejpeg
 
-from backbone.disk import writing
+from backbone.disk import write_whole, writing
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.commands.predict.journal import Entry
@@ -14,7 +14,6 @@ from tasks.commands.predict.results import CLASSES, DETECTIONS, MASK, suffixes
 from tasks.drawing.masks import write_palette_png
 from tasks.metrics.coco_map import result_entries
 from tasks.predict.predictor import best_classes
-from tasks.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

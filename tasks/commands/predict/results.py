@@ -18,7 +18,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from backbone.disk import writing
+from backbone.disk import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,8 +119,5 @@ def _write_table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> No
 
 @contextmanager
 def _file(path: Path) -> Iterator[TextIO]:
-    part = path.with_name(path.name + ".part")
-    with writing(path):
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(path)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        yield file

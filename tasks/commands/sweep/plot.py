@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from backbone.disk import whole_file
 from tasks.papers.tables import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -60,12 +60,8 @@ def draw(dots: Sequence[Dot], path: Path, figure_name: str) -> None:
     figure.suptitle(" · ".join(dict.fromkeys(dot.measured.machine for dot in dots)), fontsize=9)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(fontsize=8, loc="lower right")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         figure.savefig(part, format="png")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _x(dot: Dot, on_latency: bool) -> float | None:

@@ -6,12 +6,12 @@ Written whole or not at all, by one process at a time: that which runs the job, 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - NamedTuple looks at it
 from typing import Any, NamedTuple
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
 
 FOLDER = "jobs"
@@ -123,14 +123,7 @@ def write_record(path: Path, record: Record) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """As `write_record`; any number of processes may write the same file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); make room, and say the same words") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, indent=2), durable=True)
 
 
 def is_done(place: Place, record: Record | None) -> bool:

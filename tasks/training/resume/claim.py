@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.runs import folder as run_folder
 
@@ -112,7 +113,7 @@ class RunLock:
             "command": self._command.overrides,
             "config": self._command.written,
         }
-        run_folder.write_text(self.folder / NOTE, json.dumps(content, indent=2))
+        write_whole(self.folder / NOTE, json.dumps(content, indent=2), durable=True)
 
     def show(self) -> None:
         """One line, and the figures, of a training that is finished."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from backbone.disk import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class DamagedFileError(Exception):
 
 
 def write(path: Path, content: Mapping[str, Any], notes: Mapping[str, Any]) -> int:
-    """Write under another name, wait until it is on the disk, rename: at `path` there is nothing, or a whole file.
+    """Write a checkpoint, whole or not at all, and wait until it is on the disk.
 
     Args:
         content: plain data and tensors.
@@ -38,7 +39,7 @@ def write(path: Path, content: Mapping[str, Any], notes: Mapping[str, Any]) -> i
     Returns:
         The size in bytes.
     Raises:
-        OSError: the disk is full, or the like. Nothing is left behind then, and what was at `path` stays.
+        UnwritableError: the disk is full, or the like. What was at `path` stays.
     """
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
@@ -48,18 +49,9 @@ def write(path: Path, content: Mapping[str, Any], notes: Mapping[str, Any]) -> i
     digest = hashlib.sha256(length)
     digest.update(said)
     digest.update(payload)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            for piece in (MAGIC, digest.digest(), length, said, payload):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with whole_file(path, durable=True) as part, part.open("wb") as file:
+        for piece in (MAGIC, digest.digest(), length, said, payload):
+            file.write(piece)
     return START + len(said) + len(payload)
 
 
@@ -110,14 +102,3 @@ def _notes(said: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return notes if isinstance(notes, dict) else {}
-
-
-def _sync_folder(folder: Path) -> None:
-    """The new name reaches the disk too, where folders can be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.config.training import OnNonfinite
 from tasks.distributed.group import any_has, is_first, place
-from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ class FiniteLoss(Callback):
         if self._action is OnNonfinite.roll_back:
             if is_first():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                run_folder.write_text(self._folder / SKIPPED, json.dumps(sorted({*self._skip, step})))
+                write_whole(self._folder / SKIPPED, json.dumps(sorted({*self._skip, step})), durable=True)
             log.warning(
                 "%s: going back to the last checkpoint, and on without this batch; its images are in %s", found, where
             )
@@ -161,7 +161,7 @@ def write_batch(where: Path, batch: Batch, trainer: Trainer, loss: float) -> Non
         "targets": {name: _plain(target) for name, target in batch.targets.items()},
         "images": images,
     }
-    run_folder.write_text(where / "batch.json", json.dumps(found, indent=2))
+    write_whole(where / "batch.json", json.dumps(found, indent=2))
 
 
 def _plain(target: Any) -> dict[str, Any]:

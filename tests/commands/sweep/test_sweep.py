@@ -248,6 +248,6 @@ def test_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
-    with pytest.raises(InputError, match=r"x\.json: cannot be written \(No space left on device\); make room"):
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(InputError, match=r"x\.json: the disk is full; free some space"):
         write_json(folder / "x.json", {})

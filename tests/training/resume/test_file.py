@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tasks.training.resume import file
 from tasks.training.resume.file import DamagedFileError, read, read_notes, write
 
 if TYPE_CHECKING:
@@ -95,8 +94,8 @@ def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.Monke
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(file.os, "fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device"):
+    monkeypatch.setattr("backbone.disk.os.fsync", full)
+    with pytest.raises(OSError, match=r"the disk is full"):
         write(path, CONTENT, {"step": 2})
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == [path.name]

@@ -10,19 +10,19 @@ import json
 import logging
 import os
 import tarfile
-import tempfile
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+from backbone.disk import whole_file
 from backbone.errors import InputError
 from tasks.data.files.images import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -246,13 +246,6 @@ def _arrays(index: TarIndex) -> Arrays:
 
 def _write(file: Path, arrays: Arrays, stamp: list[int]) -> None:
     """Whole or not at all: other processes may be reading."""
-    with tempfile.NamedTemporaryFile(
-        dir=file.parent, prefix=f".{file.name}-", suffix=".npz", delete=False
-    ) as temporary:
-        try:
-            named: Any = arrays | {"stamp": np.array(stamp, dtype=np.int64)}
-            np.savez(temporary, **named)
-        except BaseException:
-            Path(temporary.name).unlink()
-            raise
-    Path(temporary.name).replace(file)
+    named: Any = arrays | {"stamp": np.array(stamp, dtype=np.int64)}
+    with whole_file(file) as part, part.open("wb") as opened:
+        np.savez(opened, **named)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tasks.data.sample import Sample
-    from tasks.data.splits import DataSplits, Pictures
+    from tasks.data.splits import DataSplits, Images
     from tasks.data.transforms.config import TransformConfig
     from tasks.deploy.endings import Ending
 
@@ -123,11 +123,11 @@ def miou(model: FixedSize, data: DataSplits) -> float | None:
     return scores.compute().miou
 
 
-def answered(model: FixedSize, pictures: Pictures, how: TransformConfig) -> Iterator[tuple[Sample, Any]]:
+def answered(model: FixedSize, images: Images, how: TransformConfig) -> Iterator[tuple[Sample, Any]]:
     """Pictures, and what the model's only head says of them."""
     transform, ((name, ending),) = evaluation_transform(how), model.endings.items()
-    for place in range(len(pictures)):
-        sample = transform(pictures[place], 0)
+    for place in range(len(images)):
+        sample = transform(images[place], 0)
         seen = model(torch.from_numpy(sample.image).permute(2, 0, 1)[None])
         yield sample, ending.predict(seen[name], torch.tensor([sample.size]))[0]
 

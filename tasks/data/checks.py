@@ -45,7 +45,7 @@ def require_file(path: Path, what: str, remedy: str) -> None:
 
 
 def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path, what: str = "image") -> None:
-    """Every one of `names` is a file under `folder`. Each folder is read once.
+    """See that every one of `names` is a file under `folder`. Each folder is read once.
 
     Args:
         what: the files are: "image" or "mask".
@@ -67,8 +67,14 @@ def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path, what
         fault(f"missing {what}", text, [str(path) for path in absent])
 
 
+def check_index(index: int, length: int) -> None:
+    """See that a split of `length` images has one at this position; an IndexError otherwise."""
+    if not 0 <= index < length:
+        raise IndexError(f"image {index}: must be in 0 .. {length - 1}")
+
+
 def check_unique(values: Sequence[object] | NDArray[np.generic], what: str, file: Path) -> None:
-    """No value occurs twice; an InputError names the first that does."""
+    """See that no value occurs twice; an InputError names the first that does."""
     again = [value for value, count in Counter(values).items() if count > 1]
     if again:
         text = f"{file}: {what} {again[0]} occurs more than once; each must occur once: remove the others"

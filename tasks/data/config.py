@@ -140,12 +140,12 @@ class MasksConfig(DataConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class PicturesConfig(DataConfig):
-    """What every data set of pictures with one class has."""
+class ImagesConfig(DataConfig):
+    """What every data set of images with one class has."""
 
     root: str | None = None
     max_megapixels: float = 90.0
-    """Pictures with more pixels, in millions, are refused before they take memory."""
+    """Images with more pixels, in millions, are refused before they take memory."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
@@ -157,8 +157,8 @@ class PicturesConfig(DataConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class FolderConfig(PicturesConfig):
-    """Any folder of pictures: `train/{class}/*`, `val/{class}/*`."""
+class FolderConfig(ImagesConfig):
+    """Any folder of images: `train/{class}/*`, `val/{class}/*`."""
 
     train_split: str = "train"
     val_split: str = "val"
@@ -167,7 +167,7 @@ class FolderConfig(PicturesConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class ImageNetConfig(PicturesConfig):
+class ImageNetConfig(ImagesConfig):
     """ImageNet of 2012, as it was published or with `train/{wnid}/`, `val/{wnid}/`; see `formats.imagenet`."""
 
     train_split: str | None = None
@@ -177,7 +177,7 @@ class ImageNetConfig(PicturesConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class ShardsConfig(PicturesConfig):
+class ShardsConfig(ImagesConfig):
     """Tar shards in WebDataset's layout: `000123.jpg` with `000123.cls`, or with `label` or `cls` in `000123.json`.
 
     For detection those that mode=pack writes.

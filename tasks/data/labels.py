@@ -41,8 +41,13 @@ class LabelMap:
 
     @classmethod
     def numbered(cls, names: Sequence[str]) -> LabelMap:
-        """For data sets that know names only: ids 1 .. K, as COCO counts."""
+        """Map of names alone: ids 1 .. K, as COCO counts."""
         return cls(names, range(1, len(names) + 1))
+
+    @classmethod
+    def indexed(cls, names: Sequence[str]) -> LabelMap:
+        """Map of names alone: ids 0 .. K-1, as masks hold them."""
+        return cls(names, range(len(names)))
 
     @property
     def num_classes(self) -> int:

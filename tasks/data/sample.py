@@ -1,4 +1,4 @@
-"""One picture and what is known of it, from a data set to the collation.
+"""One image and what is known of it, from a data set to the collation.
 
 Shapes: H W pixels of the image, M objects in it.
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.data.sample import Sample
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """A split: images and what is known of each."""
 
     def __len__(self) -> int: ...
@@ -23,11 +23,11 @@ class Pictures(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
+        """Path of the image file."""
         ...
 
 
-class VisionData(Pictures, Protocol):
+class VisionData(Images, Protocol):
     """A split with one list of classes. Anything that has these members plugs in."""
 
     labels: LabelMap
@@ -37,11 +37,14 @@ class DetectionData(VisionData, Protocol):
     """A split with boxes."""
 
     def boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """For every image, without reading it: boxes (M, 4) xyxy as fractions of it, and labels (M,). No crowd."""
+        """Boxes and labels of every image, without reading it: (M, 4) xyxy as fractions of it, and (M,). No crowd."""
         ...
 
     def ground_truth(self) -> dict[str, Any]:
-        """In COCO's format, as its evaluators take it; category ids are the data set's own, boxes xywh in pixels."""
+        """Annotations in COCO's format, as its evaluators take it.
+
+        Ids of categories are the data set's own, boxes xywh in pixels.
+        """
         ...
 
 
@@ -82,9 +85,9 @@ class JointSplits:
         heads: by the head's name, what it is scored on.
     """
 
-    train: Pictures
-    val: Pictures
-    test: Pictures | None
+    train: Images
+    val: Images
+    test: Images | None
     heads: dict[str, DataSplits]
 
     def of(self, head: str) -> DataSplits:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from backbone.errors import InputError
 from tasks.data.build import Need, build_joint, build_splits
-from tasks.data.config import BadBoxes, CocoConfig, DataConfig, PicturesConfig, ShapesConfig, VocConfig
+from tasks.data.config import BadBoxes, CocoConfig, DataConfig, ImagesConfig, ShapesConfig, VocConfig
 from tasks.data.splits import DataSplits
 from tasks.data.transforms.build import batch_mixing, evaluation_transform, growing_size, train_transform
 from tasks.data.transforms.config import SSDTransformConfig, TransformConfig
@@ -58,7 +58,7 @@ def test_unknown_kind(config: DataConfig) -> None:
         build_splits(config, "sound")
 
 
-@pytest.mark.parametrize("config", [DataConfig(), PicturesConfig()])
+@pytest.mark.parametrize("config", [DataConfig(), ImagesConfig()])
 def test_a_plain_config_builds_nothing(config: DataConfig) -> None:
     message = rf"data: {type(config).__name__} is none of Trident's and has no build\(kind, need_train=\.\.\.\)"
     with pytest.raises(InputError, match=message):

@@ -220,7 +220,7 @@ def test_too_many_pixels_are_refused_by_the_header(kind: str) -> None:
     assert encoded(data, limit=0.1).image.size == (200, 500)
     message = (
         r"a\.jpg: has 500 x 200 pixels, 0\.1 megapixels, and data\.max_megapixels=0\.09 are allowed;"
-        " make the picture smaller or raise the limit"
+        " make the image smaller or raise the limit"
     )
     with pytest.raises(InputError, match=message):
         encoded(data, limit=0.09)

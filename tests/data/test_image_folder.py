@@ -23,7 +23,7 @@ from tests.data.builders import jpeg, picture
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.data.config import PicturesConfig
+    from tasks.data.config import ImagesConfig
     from tasks.data.splits import DataSplits
 
 
@@ -141,12 +141,12 @@ def test_class_that_train_lacks(root: Path) -> None:
 def test_no_class_folder(root: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         put(root / "flat" / name)
-    with pytest.raises(InputError, match=r"flat: has no class folder; pictures as train/CLASS/\*\.jpg .*: data\.root="):
+    with pytest.raises(InputError, match=r"flat: has no class folder; images as train/CLASS/\*\.jpg .*: data\.root="):
         build_splits(FolderConfig(root=str(root), val_split="flat"), "classification")
 
 
 def test_absent_root() -> None:
-    with pytest.raises(InputError, match=r"data\.root is not set; give the folder of pictures as train/CLASS"):
+    with pytest.raises(InputError, match=r"data\.root is not set; give the folder of images as train/CLASS"):
         build_splits(FolderConfig(), "classification")
 
 
@@ -198,7 +198,7 @@ def test_workers_get_a_small_copy(root: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [FolderConfig, ImageNetConfig, ShardsConfig])
-def test_omegaconf_takes_and_gives_them_back(config: type[PicturesConfig]) -> None:
+def test_omegaconf_takes_and_gives_them_back(config: type[ImagesConfig]) -> None:
     node = OmegaConf.structured(config)
     node.max_megapixels = 12
     node.root = "pictures"
@@ -209,13 +209,13 @@ def test_omegaconf_takes_and_gives_them_back(config: type[PicturesConfig]) -> No
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), 179])
 @pytest.mark.parametrize("config", [FolderConfig, ImageNetConfig, ShardsConfig])
-def test_limits_out_of_range(config: type[PicturesConfig], limit: float) -> None:
+def test_limits_out_of_range(config: type[ImagesConfig], limit: float) -> None:
     with pytest.raises(InputError, match=r"data\.max_megapixels=.*: must be above 0 and at most 178"):
         config(max_megapixels=limit)
 
 
 @pytest.mark.parametrize(("config", "name"), [(FolderConfig, "folder"), (ImageNetConfig, "imagenet")])
-def test_other_tasks_are_refused(config: type[PicturesConfig], name: str) -> None:
+def test_other_tasks_are_refused(config: type[ImagesConfig], name: str) -> None:
     with pytest.raises(InputError, match=f"task=detection data={name}: this data has labels for classification only"):
         build_splits(config(root="."), "detection")
 

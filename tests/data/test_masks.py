@@ -107,7 +107,7 @@ def test_value_that_is_no_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
 def test_colours_where_indices_are_expected(tmp_path: Path, mode: str) -> None:
     path = write(tmp_path / "a.png", [[0, 1]], mode)
-    with pytest.raises(InputError, match=rf"a\.png: is a picture of mode {mode}, .*name its colours by data=masks"):
+    with pytest.raises(InputError, match=rf"a\.png: is an image of mode {mode}, .*name its colours by data=masks"):
         IndexMasks(NAMES)(path)
 
 
@@ -117,9 +117,7 @@ def test_unreadable_masks(tmp_path: Path, reader: IndexMasks | ColourMasks) -> N
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no picture")
     for name in ("cut", "text"):
-        with pytest.raises(
-            InputError, match=rf"{name}\.png: cannot be read as a mask \(not a whole picture\); replace"
-        ):
+        with pytest.raises(InputError, match=rf"{name}\.png: cannot be read as a mask \(not a whole image\); replace"):
             reader(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match=r"gone\.png: cannot be read as a mask \(No such file or directory\)"):
         reader(tmp_path / "gone.png")
@@ -160,7 +158,7 @@ def test_unknown_colours(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 100)).save(tmp_path / "b.png")
     with pytest.raises(InputError, match=r"b\.png: has transparent pixels, whose class is unknown; write it as RGB"):
         ColourMasks(COLOURS)(tmp_path / "b.png")
-    with pytest.raises(InputError, match=r"c\.png: is a picture of mode I;16; write it as RGB with 8 bits"):
+    with pytest.raises(InputError, match=r"c\.png: is an image of mode I;16; write it as RGB with 8 bits"):
         ColourMasks(COLOURS)(write(tmp_path / "c.png", [[0, 1]], "I;16"))
 
 

@@ -132,7 +132,7 @@ def test_size_and_colours_are_checked_on_reading(tmp_path: Path) -> None:
         InputError, match=r"a\.jpg: is 3 x 2 pixels .* but annotated as 2 x 1 in .*SegmentationClass/a\.png"
     ):
         data[0]
-    with pytest.raises(InputError, match=r"b\.png: is a picture of mode RGB, but class indices are expected"):
+    with pytest.raises(InputError, match=r"b\.png: is an image of mode RGB, but class indices are expected"):
         data[1]
 
 

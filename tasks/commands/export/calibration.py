@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasks.config.export import ExportConfig
     from tasks.data.sample import Transform
-    from tasks.data.splits import Pictures as PictureSet
+    from tasks.data.splits import Images
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Calibration(NamedTuple):
 
 
 def calibrate_on(
-    config: ExportConfig, train: PictureSet | None, transform: Transform, *, size: int, padding: Sequence[int]
+    config: ExportConfig, train: Images | None, transform: Transform, *, size: int, padding: Sequence[int]
 ) -> Calibration:
     """Pictures, evenly spread over the source, looked at as in evaluation.
 

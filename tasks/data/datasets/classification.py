@@ -1,4 +1,4 @@
-"""Pictures with one class each, whatever layout they were found in.
+"""Images with one class each, whatever layout they were found in.
 
 Names and classes are held in two arrays: small, and shared with worker processes instead of copied object by object.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Dataset
 
+from tasks.data.checks import check_index
 from tasks.data.files.encoded import EncodedImage, EncodedSample
 from tasks.data.files.images import read_bytes
 from tasks.data.sample import Sample
@@ -32,7 +33,7 @@ class ClassificationDataset(Dataset[Sample]):
         names: of the files.
         classes: index of each one's class, 0 .. K-1.
         labels: of the whole data set.
-        max_megapixels: larger pictures are refused when they are read.
+        max_megapixels: larger images are refused when they are read.
     """
 
     def __init__(
@@ -53,9 +54,8 @@ class ClassificationDataset(Dataset[Sample]):
         return len(self._classes)
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
+        """Path of the image file."""
+        check_index(index, len(self))
         return self._folder / os.fsdecode(bytes(self._names[index]))
 
     def classes(self) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from backbone.errors import InputError
-from tasks.data.checks import settle_boxes
+from tasks.data.checks import check_index, settle_boxes
 from tasks.data.files.images import decode_image, read_bytes
 from tasks.data.sample import Sample
 
@@ -99,11 +99,11 @@ class DetectionDataset(Dataset[Sample]):
         return len(self._image_ids)
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
+        """Path of the image file."""
         return self._folder / str(self._file_names[index])
 
     def contents(self, index: int) -> bytes:
-        """Of the image file; an InputError names it if it cannot be read."""
+        """Contents of the image file; an InputError names it if it cannot be read."""
         return read_bytes(self.path(index))
 
     def __getitem__(self, index: int) -> Sample:
@@ -115,7 +115,7 @@ class DetectionDataset(Dataset[Sample]):
         return self.look(index, shrink=1)
 
     def look(self, index: int, shrink: int = 8) -> Sample:
-        """As `[index]`, but the picture comes at a fraction of its size (see `read_image`); all else does not."""
+        """Sample as `[index]`, but the image comes at a fraction of its size (see `read_image`); all else does not."""
         of_image = self._boxes_of(index)
         height, width = self._sizes[index].tolist()
         return Sample(
@@ -128,7 +128,7 @@ class DetectionDataset(Dataset[Sample]):
         )
 
     def boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """For every image, without reading it: boxes (M, 4) xyxy as fractions of it, and labels (M,). No crowd."""
+        """Boxes and labels of every image, without reading it: (M, 4) xyxy as fractions of it, and (M,). No crowd."""
         sides = np.tile(self._sizes[:, ::-1], 2).astype(np.float32)
         result = []
         for index in range(len(self)):
@@ -138,7 +138,7 @@ class DetectionDataset(Dataset[Sample]):
         return result
 
     def ground_truth(self) -> dict[str, Any]:
-        """In COCO's format, with the data set's own category ids and the boxes as the files state them.
+        """Annotations in COCO's format, with the data set's own category ids and the boxes as the files state them.
 
         Annotations are numbered from 1, since COCO's evaluators take an id of 0 for "no match".
         """
@@ -176,6 +176,5 @@ class DetectionDataset(Dataset[Sample]):
         return {"images": images, "annotations": annotations, "categories": categories}
 
     def _boxes_of(self, index: int) -> slice:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
+        check_index(index, len(self))
         return slice(int(self._starts[index]), int(self._starts[index + 1]))

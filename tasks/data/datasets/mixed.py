@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Dataset
 
+from tasks.data.checks import check_index
 from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
@@ -53,12 +54,11 @@ class MixedData(Dataset[Sample]):
         return replace(self._splits[part][place], known=self._known[part])
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
+        """Path of the image file."""
         part, place = self._find(index)
         return self._splits[part].path(place)
 
     def _find(self, index: int) -> tuple[int, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
+        check_index(index, len(self))
         part = int(np.searchsorted(self._ends, index, side="right"))
         return part, index - int(self._ends[part] - len(self._splits[part]))

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from backbone.errors import InputError
+from tasks.data.checks import check_index
 from tasks.data.files.images import read_image
 from tasks.data.sample import Sample
 
@@ -56,17 +57,19 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self._images)
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
-        return self._root / str(self._images[self._checked(index)])
+        """Path of the image file."""
+        check_index(index, len(self))
+        return self._root / str(self._images[index])
 
     def mask_path(self, index: int) -> Path:
-        """Of the mask file."""
-        return self._root / str(self._masks[self._checked(index)])
+        """Path of the mask file."""
+        check_index(index, len(self))
+        return self._root / str(self._masks[index])
 
     def __getitem__(self, index: int) -> Sample:
         """Read an image and its mask.
 
-        An image that EXIF turns is turned, unless its mask was drawn on the picture as stored.
+        An image that EXIF turns is turned, unless its mask was drawn on the image as stored.
 
         Raises:
             InputError: a file is absent or broken, the two differ in size, or a value of the mask is no class.
@@ -74,7 +77,7 @@ class SegmentationDataset(Dataset[Sample]):
         return self.look(index, shrink=1)
 
     def look(self, index: int, shrink: int = 8) -> Sample:
-        """As `[index]`, but the picture comes at a fraction of its size (see `read_image`); its mask does not."""
+        """Sample as `[index]`, but the image comes at a fraction of its size (see `read_image`); its mask does not."""
         mask = self._read_mask(self.mask_path(index))
         height, width = mask.shape
         image = read_image(self.path(index), (height, width), self.mask_path(index), shrink)
@@ -83,8 +86,3 @@ class SegmentationDataset(Dataset[Sample]):
     def mask(self, index: int) -> NDArray[np.uint8]:
         """The mask of an image (H, W) alone."""
         return self._read_mask(self.mask_path(index))
-
-    def _checked(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
-        return index

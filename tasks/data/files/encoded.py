@@ -1,7 +1,7 @@
-"""Pictures whose pixels are not decoded yet.
+"""Images whose pixels are not decoded yet.
 
-A random crop uses a part of a picture, and often at a fraction of its size. Its window is therefore drawn from the size
-in the header, and only then the picture is decoded, smaller where the window allows it. A data set takes part by having
+A random crop uses a part of an image, and often at a fraction of its size. Its window is therefore drawn from the size
+in the header, and only then the image is decoded, smaller where the window allows it. A data set takes part by having
 `encoded(index)`, a transform by having `from_encoded`; where one of them has not, `TransformedData` passes whole
 samples, with the same answer but for the decoder's scaling.
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 MEGAPIXEL = 1_000_000
 SHRINKS = (8, 4, 2)
-"""What JPEG decoders do with less work; factors between take longer than the whole picture."""
+"""What JPEG decoders do with less work; factors between take longer than the whole image."""
 
 
 class Window(NamedTuple):
-    """A part of a picture, in pixels of its full size."""
+    """A part of an image, in pixels of its full size."""
 
     top: int
     left: int
@@ -40,7 +40,7 @@ class Window(NamedTuple):
     width: int
 
     def slices(self, shrink: int = 1, shape: tuple[int, ...] | None = None) -> tuple[slice, slice]:
-        """Rows and columns of it, at least one each, in a picture of `shape` that was divided by `shrink`."""
+        """Rows and columns of it, at least one each, in an image of `shape` that was divided by `shrink`."""
         rows = _range(self.top, self.height, shrink, shape[0] if shape else self.top + self.height)
         columns = _range(self.left, self.width, shrink, shape[1] if shape else self.left + self.width)
         return rows, columns
@@ -56,10 +56,10 @@ class EncodedImage:
     Args:
         name: of the file, for messages.
         data: its contents.
-        max_megapixels: a picture with more pixels (in millions) is refused before it takes memory.
+        max_megapixels: an image with more pixels (in millions) is refused before it takes memory.
 
     Raises:
-        InputError: the header is broken or of an unknown format, or the picture is too large.
+        InputError: the header is broken or of an unknown format, or the image is too large.
     """
 
     __slots__ = ("_data", "_orientation", "name", "size")
@@ -69,7 +69,7 @@ class EncodedImage:
         if height * width > max_megapixels * MEGAPIXEL:
             raise InputError(
                 f"{name}: has {width} x {height} pixels, {height * width / MEGAPIXEL:.4g} megapixels, and"
-                f" data.max_megapixels={max_megapixels:g} are allowed; make the picture smaller or raise the limit"
+                f" data.max_megapixels={max_megapixels:g} are allowed; make the image smaller or raise the limit"
             )
         self.name = name
         self._data = data
@@ -77,12 +77,12 @@ class EncodedImage:
         self.size = (width, height) if self._orientation >= 5 else (height, width)
 
     def decode(self, window: Window | None = None, least: int | None = None) -> Pixels:
-        """The picture or a part of it, as a viewer shows it.
+        """The image or a part of it, as a viewer shows it.
 
         Args:
             window: the part; None is the whole.
             least: allows JPEG to come at a half, a quarter or an eighth of its size as long as the shorter side of the
-                window keeps this many pixels; the window then moves by less than a pixel of the smaller picture.
+                window keeps this many pixels; the window then moves by less than a pixel of the smaller image.
 
         Returns:
             (H, W, 3) uint8, RGB, contiguous.
@@ -102,7 +102,7 @@ class EncodedImage:
 
 @dataclass(slots=True)
 class EncodedSample:
-    """A picture with a class, not decoded yet.
+    """An image with a class, not decoded yet.
 
     Attributes:
         image: the file's contents.
@@ -115,20 +115,20 @@ class EncodedSample:
     class_index: int
 
     def with_pixels(self, pixels: Pixels) -> Sample:
-        """The sample with pixels made from its picture; the original size stays."""
+        """The sample with pixels made from its image; the original size stays."""
         return Sample(image=pixels, image_id=self.image_id, size=self.image.size, class_index=self.class_index)
 
 
 @runtime_checkable
 class EncodedData(Protocol):
-    """A data set that gives pictures before they are decoded."""
+    """A data set that gives images before they are decoded."""
 
     def encoded(self, index: int) -> EncodedSample: ...
 
 
 @runtime_checkable
 class LookedAtData(Protocol):
-    """A data set that gives pictures at a fraction of their size, with all that is known of them at full size."""
+    """A data set that gives images at a fraction of their size, with all that is known of them at full size."""
 
     def look(self, index: int, shrink: int = 8) -> Sample: ...
 

@@ -32,16 +32,16 @@ REMEDY = "replace the file or take it out of the data set"
 
 STUFFING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_STUFFING = 16
-"""Bytes after the last pixel that some cameras write; the picture itself is whole."""
+"""Bytes after the last pixel that some cameras write; the image itself is whole."""
 
 
 def read_image(
     path: str | Path, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
 ) -> NDArray[np.uint8]:
-    """The picture as a viewer shows it.
+    """The image as a viewer shows it.
 
     Grey and palette images become RGB, CMYK is converted, transparent pixels lie on white, 16 bits become 8.
-    The EXIF orientation is applied, unless the annotation's size says that it was made on the unrotated picture.
+    The EXIF orientation is applied, unless the annotation's size says that it was made on the unrotated image.
 
     Args:
         path: of the file; what it is, is decided by its contents and not by its suffix.
@@ -61,7 +61,7 @@ def read_image(
 def decode_image(
     path: str | Path, data: bytes, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
 ) -> NDArray[np.uint8]:
-    """As `read_image`, from the contents of a file; `path` is for messages."""
+    """Read as `read_image` does, from the contents of a file; `path` is for messages."""
     image = decode_stored(path, data, shrink)
     orientation = exif_orientation(data)
     stored = image.shape[:2] if shrink == 1 else stored_size(path, data)
@@ -111,8 +111,8 @@ def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
-            return picture.height, picture.width
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            return image.height, image.width
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: too large to be opened ({error}); make it smaller") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -134,8 +134,8 @@ def exif_orientation(data: bytes) -> int:
                 exif = Image.Exif()
                 exif.load(data[start : start + length])
             else:
-                with Image.open(io.BytesIO(data)) as picture:
-                    exif = picture.getexif()
+                with Image.open(io.BytesIO(data)) as image:
+                    exif = image.getexif()
             value = exif.get(ORIENTATION_TAG, 1)
     except (OSError, SyntaxError, ValueError, struct.error):
         return 1
@@ -143,7 +143,7 @@ def exif_orientation(data: bytes) -> int:
 
 
 def decode_stored(name: str | Path, data: bytes, shrink: int = 1) -> Pixels:
-    """The picture as it is stored: the EXIF orientation is not applied.
+    """The image as it is stored: the EXIF orientation is not applied.
 
     Args:
         name: of the file, for messages.
@@ -230,9 +230,9 @@ def _side_by_side(size: tuple[int, ...]) -> str:
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 )
-"""In lower case, of files that are taken for images."""
+"""Endings, in lower case, of files that are taken for images."""
 
 
 def is_image(name: str) -> bool:
-    """By the suffix; what a file really is, its contents decide when it is read."""
+    """Whether a name ends like an image's; what a file really is, its contents decide when it is read."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million of them

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = "NDArray[np.uint8]"
 
 MaskReader: TypeAlias = "Callable[[Path], Pixels]"
-"""From a file to (H, W) uint8: the class of every pixel, `VOID` where there is none."""
+"""Reader of a file as (H, W) uint8: the class of every pixel, `VOID` where there is none."""
 
 REMEDY = "replace the file or remove its image from the data set"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH = 24
 """Where a PNG states its bits per sample."""
 STRETCH = {2: 85, 4: 17}
-"""By the bits of a grey PNG: what Pillow multiplies its values by, so that they span 0 .. 255."""
+"""Factor by the bits of a grey PNG: what Pillow multiplies its values by, so that they span 0 .. 255."""
 
 
 class IndexMasks:
@@ -52,7 +52,7 @@ class IndexMasks:
         image, depth = _open(path)
         if image.mode not in ("P", "L", "1"):
             raise InputError(
-                f"{path}: is a picture of mode {image.mode}, but class indices are expected, one value of 8 bits for"
+                f"{path}: is an image of mode {image.mode}, but class indices are expected, one value of 8 bits for"
                 " each pixel; write it as a grey or palette PNG, or name its colours by data=masks"
                 " data.colours={class: [red, green, blue]}"
             )
@@ -102,7 +102,7 @@ class ColourMasks:
         """
         image, _ = _open(path)
         if image.mode.startswith(("I", "F")):
-            raise InputError(f"{path}: is a picture of mode {image.mode}; write it as RGB with 8 bits per colour")
+            raise InputError(f"{path}: is an image of mode {image.mode}; write it as RGB with 8 bits per colour")
         if image.has_transparency_data and _is_transparent(image):
             raise InputError(f"{path}: has transparent pixels, whose class is unknown; write it as RGB")
         red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.uint32), 2, 0)
@@ -135,13 +135,13 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _open(path: Path) -> tuple[Image.Image, int | None]:
-    """The decoded picture, and the bits per sample where it is a PNG."""
+    """The decoded image, and the bits per sample where it is a PNG."""
     try:
         data = path.read_bytes()
         with warnings.catch_warnings(action="ignore"):
             image = Image.open(io.BytesIO(data))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        why = getattr(error, "strerror", None) or ("not a whole picture" if path.is_file() else str(error))
+        why = getattr(error, "strerror", None) or ("not a whole image" if path.is_file() else str(error))
         raise InputError(f"{path}: cannot be read as a mask ({why}); {REMEDY}") from None
     return image, data[PNG_DEPTH] if data.startswith(PNG_MAGIC) else None

@@ -1,4 +1,4 @@
-"""What a source is: a list of pictures, or a video."""
+"""What a source is: a list of images, or a video."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp"}
 )
 LIST_SUFFIX = ".txt"
-ALLOWED = "a picture, a folder, a pattern such as photos/*.jpg, an address, a list of those (.txt), a video or camera:0"
+ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a list of those (.txt), a video or camera:0"
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
 MAX_NAME = 100
@@ -33,7 +33,7 @@ MAX_NAME = 100
 
 @dataclass(slots=True, frozen=True)
 class Picture:
-    """One picture that is asked for.
+    """One image that is asked for.
 
     Attributes:
         file: what it is called in results: its place below the folder, or the line of a list. Unique in a source.
@@ -53,12 +53,12 @@ class Video:
 
 
 def find(source: str, without: Path | None = None) -> list[Picture] | Video:
-    """The pictures of a source, sorted where it does not order them itself.
+    """The images of a source, sorted where it does not order them itself.
 
     Args:
         without: a folder whose contents are left out: that of the results.
     Raises:
-        InputError: there is nothing, or nothing that is a picture; the message says what was there.
+        InputError: there is nothing, or nothing that is an image; the message says what was there.
     """
     if camera := CAMERA.fullmatch(source):
         return Video(f"camera{camera[1]}", int(camera[1]))
@@ -66,14 +66,14 @@ def find(source: str, without: Path | None = None) -> list[Picture] | Video:
         return [Picture(source, source)]
     path = Path(source)
     if path.is_dir():
-        return _pictures_of(source, path, _below(path), without)
+        return _images_of(source, path, _below(path), without)
     if path.is_file():
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Video(path.stem, source)
         return _listed(path) if path.suffix.lower() == LIST_SUFFIX else [Picture(path.name, source)]
     if glob.has_magic(source):
         found = (file for file in glob.iglob(source, recursive=True) if Path(file).is_file())  # noqa: PTH207
-        return _pictures_of(source, _fixed_part(source), found, without)
+        return _images_of(source, _fixed_part(source), found, without)
     raise InputError(f"source={source}: there is no such file or folder; give {ALLOWED}")
 
 
@@ -83,7 +83,7 @@ def is_address(text: str) -> bool:
 
 
 def output_stem(file: str) -> PurePosixPath:
-    """Relative path, with its suffix, under which the results of a picture are kept, before it is made unique.
+    """Relative path, with its suffix, under which the results of an image are kept, before it is made unique.
 
     An address gives its last part; a path that is absolute or leads upwards, the name of the file.
     """
@@ -95,7 +95,7 @@ def output_stem(file: str) -> PurePosixPath:
 
 
 class Names:
-    """Gives every picture a name of its own for its results, without a suffix.
+    """Gives every image a name of its own for its results, without a suffix.
 
     `a/b.jpg` becomes `a/b`; `a/b.png` beside it `a/b.png`, and what collides still gets a number. Names that differ in
     upper and lower case only collide, as they do on some file systems.
@@ -119,29 +119,29 @@ class Names:
         return name
 
 
-def _pictures_of(source: str, root: Path, files: Iterable[str], without: Path | None) -> list[Picture]:
-    """Those of the files that are pictures by their suffix; the others are counted."""
+def _images_of(source: str, root: Path, files: Iterable[str], without: Path | None) -> list[Picture]:
+    """Files that are images by their suffix; the others are counted."""
     mine = None if without is None else os.path.abspath(without) + os.sep  # noqa: PTH100
-    pictures, others = [], []
+    images, others = [], []
     for file in files:
         if mine and os.path.abspath(file).startswith(mine):  # noqa: PTH100
             continue
         if is_image(file):
-            pictures.append(Picture(Path(os.path.relpath(file, root)).as_posix(), file))
+            images.append(Picture(Path(os.path.relpath(file, root)).as_posix(), file))
         else:
             others.append(file)
-    if not pictures:
+    if not images:
         found = f"{len(others)} files that are none by their suffix, such as {min(others)}" if others else "nothing"
         raise InputError(
-            f"source={source}: no pictures there, {found}; pictures end in {', '.join(sorted(SUFFIXES))}, and a video"
+            f"source={source}: no images there, {found}; images end in {', '.join(sorted(SUFFIXES))}, and a video"
             " is given by its own name"
         )
     if others:
         log.warning(
-            "%s: %d files are no pictures by their suffix and are left out; the first is %s",
+            "%s: %d files are no images by their suffix and are left out; the first is %s",
             source, len(others), min(others),
         )  # fmt: skip
-    return sorted(pictures, key=lambda picture: picture.file)
+    return sorted(images, key=lambda image: image.file)
 
 
 def _below(root: Path) -> Iterable[str]:

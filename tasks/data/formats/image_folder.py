@@ -1,4 +1,4 @@
-"""Any folder of pictures: `train/{class}/*`, `val/{class}/*` and, if it is there, `test/{class}/*`.
+"""Any folder of images: `train/{class}/*`, `val/{class}/*` and, if it is there, `test/{class}/*`.
 
 A class may have folders of its own below. Names that start with a dot, and `Thumbs.db`, are left by file browsers and
 pass without a word; other files that are no images by their suffix are counted and reported.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAYOUT = "pictures as train/CLASS/*.jpg and val/CLASS/*.jpg"
+LAYOUT = "images as train/CLASS/*.jpg and val/CLASS/*.jpg"
 REMEDY = "data.root=FOLDER names the data set"
 
 

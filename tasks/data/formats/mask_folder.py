@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.data.config import MasksConfig
-    from tasks.data.files.mask_files import MaskReader
+from tasks.data.files.images import is_image
+from tasks.data.files.mask_files import MaskReader
 
 LAYOUT = "images and masks of the same names, images/{split}/x.jpg and masks/{split}/x.png"
 REMEDY = "data.root=FOLDER names the data set, data.images= and data.masks= the folders below it"
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""Of pictures; other files are not looked at."""
 
 
 class MaskFolders(SegmentationDataset):
@@ -34,7 +33,7 @@ class MaskFolders(SegmentationDataset):
         images, masks: the folders below it.
         labels: of the values of the masks.
         read_mask: reads a mask file.
-        image_suffix, mask_suffix: what a name ends in besides; a picture without it is not looked at.
+        image_suffix, mask_suffix: what a name ends in besides; an image without it is not looked at.
 
     Raises:
         InputError: a folder is missing or empty, an image has no mask or a mask no image, or two have one name.
@@ -112,7 +111,7 @@ def read_labels(config: MasksConfig) -> LabelMap:
         )
     if len(classes) > MAX_CLASSES:
         raise InputError(f"data.classes: there are {len(classes)}; a mask holds at most {MAX_CLASSES} and void")
-    return LabelMap(classes, range(len(classes)))
+    return LabelMap.indexed(classes)
 
 
 def read_colours(config: MasksConfig) -> dict[str, list[int]] | None:
@@ -137,12 +136,12 @@ MAX_CLASSES = 255
 
 
 def _by_name(folder: Path, what: str, suffix: str) -> dict[str, Path]:
-    """The pictures below a folder, by what an image and its mask have in common."""
+    """The images below a folder, by what an image and its mask have in common."""
     require_folder(folder, what, REMEDY)
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not stem.endswith(suffix):
+        if not is_image(path.name) or path.name.startswith(".") or not stem.endswith(suffix):
             continue
         name = stem.removesuffix(suffix)
         if name in found:

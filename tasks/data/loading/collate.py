@@ -26,7 +26,7 @@ class Collate:
         self.kinds = dict(kinds)
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        """Of samples whose images have the same size. Images stay uint8; their memory is channels-last, as read."""
+        """Batch of samples whose images have one size. Images stay uint8; their memory is channels-last, as read."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
         targets: dict[str, Targets] = {}
         rows: dict[str, torch.Tensor] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tasks.data.config import DataConfig
     from tasks.data.sample import Transform
-    from tasks.data.splits import DataSplits, JointSplits, Pictures
+    from tasks.data.splits import DataSplits, Images, JointSplits
     from tasks.data.transforms.config import TransformConfig
 
 
@@ -76,14 +76,14 @@ class DataModule(L.LightningDataModule):
         self._start = (epoch, batch)
 
     def keys(self, epoch: int, batch: int) -> list[tuple[int, ...]]:
-        """Of the images of a training batch of this process: position, seed of the augmentation, side if that grows."""
+        """Keys of a training batch of this process: position, seed of the augmentation, side if images grow."""
         sampler = self._sampler()
         sampler.set_epoch(epoch)
         first = batch * self.config.batch_size
         return list(islice(sampler, first, first + self.config.batch_size))
 
     def file(self, position: int) -> str | None:
-        """Of a training image; None where the data set does not say."""
+        """Path of a training image; None where the data set does not say."""
         path = getattr(self.splits.train, "path", None)
         return None if path is None else str(path(position))
 
@@ -115,14 +115,12 @@ class DataModule(L.LightningDataModule):
         """The images of `test_dataloader`."""
         return self.test_dataloader()
 
-    def _evaluation_loader(self, source: Pictures) -> DataLoader[Any]:
+    def _evaluation_loader(self, source: Images) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(source), *self._rank)
         batch_size = self.config.batch_size if self.transform.same_size else 1
         return self._loader(source, evaluation_transform(self.transform), sampler, batch_size)
 
-    def _loader(
-        self, source: Pictures, transform: Transform, sampler: Sampler[Any], batch_size: int
-    ) -> DataLoader[Any]:
+    def _loader(self, source: Images, transform: Transform, sampler: Sampler[Any], batch_size: int) -> DataLoader[Any]:
         workers = self.config.workers
         if workers is None:
             workers = default_workers(self._local_world_size)

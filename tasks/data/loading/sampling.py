@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tasks.data.loading.mixed import MixedSampler
     from tasks.data.sample import Sample
-    from tasks.data.splits import Pictures
+    from tasks.data.splits import Images
 
     Key: TypeAlias = "int | tuple[int, ...]"
 
@@ -28,7 +28,7 @@ class TransformedData(Dataset["Sample"]):
     does; a plain position is its own seed.
     """
 
-    def __init__(self, source: Pictures, transform: Transform) -> None:
+    def __init__(self, source: Images, transform: Transform) -> None:
         self.source = source
         self.transform = transform
 

@@ -73,7 +73,7 @@ def _is_between_processes(error: BaseException) -> bool:
 
 
 def _end_workers() -> None:
-    """Those that are left: one that hangs would be waited for, and at each death torch would raise an error here."""
+    """Kill what is left: one that hangs would be waited for, and at each death torch would raise an error here."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if hasattr(signal, "SIGCHLD") else None
     for worker in multiprocessing.active_children():
         worker.kill()
@@ -91,7 +91,7 @@ def default_workers(devices: int = 1) -> int:
 
 
 def usable_cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

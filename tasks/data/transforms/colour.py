@@ -1,4 +1,4 @@
-"""Variation of a picture's colours."""
+"""Variation of an image's colours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ColourJitter:
         self.hue = hue
 
     def __call__(self, image: Pixels, rng: Random) -> Pixels:
-        """Of an image (H, W, 3) uint8 RGB, which stays as it is."""
+        """Vary an image (H, W, 3) uint8 RGB, which stays as it is."""
         factors = (
             (adjust_brightness, 1 + self.brightness * rng.uniform(-1, 1)),
             (adjust_contrast, 1 + self.contrast * rng.uniform(-1, 1)),
@@ -50,12 +50,12 @@ class ColourJitter:
 
 
 def adjust_brightness(image: Pixels, factor: float) -> Pixels:
-    """Towards black, factor 0, or away from it."""
+    """Scale towards black, factor 0, or away from it."""
     return _look_up(image, LEVELS * factor)
 
 
 def adjust_contrast(image: Pixels, factor: float) -> Pixels:
-    """Towards the mean grey of the image, factor 0, or away from it."""
+    """Scale towards the mean grey of the image, factor 0, or away from it."""
     if factor == 1:
         return image
     mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
@@ -63,7 +63,7 @@ def adjust_contrast(image: Pixels, factor: float) -> Pixels:
 
 
 def adjust_saturation(image: Pixels, factor: float) -> Pixels:
-    """Towards the grey of every pixel, factor 0, or away from it."""
+    """Scale towards the grey of every pixel, factor 0, or away from it."""
     if factor == 1:
         return image
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -71,7 +71,7 @@ def adjust_saturation(image: Pixels, factor: float) -> Pixels:
 
 
 def turn_hue(image: Pixels, share: float) -> Pixels:
-    """By a share of the colour circle, from -0.5 to 0.5."""
+    """Turn by a share of the colour circle, from -0.5 to 0.5."""
     steps = round(share * 256)
     if steps == 0:
         return image

@@ -78,7 +78,7 @@ class JointTransformConfig(SSDTransformConfig):
 
 
 class TestCrop(Enum):
-    """What of a picture is looked at in evaluation.
+    """What of an image is looked at in evaluation.
 
     `centre_crop` resizes the shorter side and cuts the middle square (torchvision, timm, Hugging Face); `central_part`
     stretches the middle 87.5 % of both sides to the square (TensorFlow).
@@ -89,16 +89,16 @@ class TestCrop(Enum):
 
 
 CENTRAL_SHARE = 0.875
-"""Of the resized picture's side, 224 of 256, in every published evaluation but where a source says otherwise."""
+"""Share of the resized image's side, 224 of 256, in every published evaluation but where a source says otherwise."""
 
 
 @dataclass(kw_only=True, slots=True)
 class ImageNetTransformConfig(TransformConfig):
-    """Random parts of pictures for training, the middle for evaluation, at which any size may be asked for."""
+    """Random parts of images for training, the middle for evaluation, at which any size may be asked for."""
 
     photometric: bool = False
     min_area: float = 0.08
-    """Smallest share of a picture's area that a training crop shows."""
+    """Smallest share of an image's area that a training crop shows."""
     mixup: float = 0.0
     """Parameter of the Beta distribution by which two images of a batch are blended; 0: never."""
     cutmix: float = 0.0
@@ -107,10 +107,10 @@ class ImageNetTransformConfig(TransformConfig):
     """Side in pixels of training images in the first of `stages`, a multiple of 32; they grow to `image_size` in the
     last. Trains faster. null: they are of `image_size` throughout."""
     stages: int = 4
-    """Of equal length, with `progressive`."""
+    """Number of stages of equal length, with `progressive`."""
     test_crop: TestCrop = TestCrop.centre_crop
     resize_size: int | None = None
-    """Of the shorter side before the middle is cut, in pixels; null: `image_size` / 0.875."""
+    """Length of the shorter side before the middle is cut, in pixels; null: `image_size` / 0.875."""
     interpolation: Interpolation = Interpolation.bilinear
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""From pictures with one class to the square that the model sees: uint8 all the way, and none passes through Pillow.
+"""From images with one class to the square that the model sees: uint8 all the way, and none passes through Pillow.
 
 Each transform takes decoded samples and, for speed, encoded ones (see `tasks.data.files.encoded`).
 """
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.uint8]
 
 TRIALS = 10
-"""For a window that lies in the picture."""
+"""Draws of a window until one lies in the image."""
 MAX_ASPECT = 4
-"""A picture that is longer than this is cut around its middle first: resized whole, it could fill the memory."""
+"""An image that is longer than this is cut around its middle first: resized whole, it could fill the memory."""
 
 
 class RandomCrop:
@@ -42,7 +42,7 @@ class RandomCrop:
 
     Args:
         image_size: side of the square in pixels.
-        scale: least and largest area of the window, as a share of the picture's.
+        scale: least and largest area of the window, as a share of the image's.
         ratio: least and largest width / height of the window; drawn evenly on a logarithmic scale.
         flip: probability of mirroring left and right.
         jitter: varies the colours; None leaves them.
@@ -85,7 +85,7 @@ class RandomCrop:
         return replace(sample, image=self._vary(sample.image[window.slices()], rng))
 
     def from_encoded(self, sample: EncodedSample, seed: int = 0) -> Sample:
-        """The same for a picture that is not decoded yet."""
+        """The same for an image that is not decoded yet."""
         rng = Random(seed)
         window = draw_window(sample.image.size, self.scale, self.ratio, rng)
         return sample.with_pixels(self._vary(sample.image.decode(window, least=self.image_size), rng))
@@ -98,14 +98,14 @@ class RandomCrop:
 
 
 class MiddleCrop(ABC):
-    """The middle of a picture as a square, the same every time: what evaluation looks at."""
+    """The middle of an image as a square, the same every time: what evaluation looks at."""
 
     def __call__(self, sample: Sample, seed: int = 0) -> Sample:
         _check_class_only(sample)
         return replace(sample, image=self.crop(sample.image))
 
     def from_encoded(self, sample: EncodedSample, seed: int = 0) -> Sample:
-        """The same for a picture that is not decoded yet. It is decoded whole, so that the pixels are the same."""
+        """The same for an image that is not decoded yet. It is decoded whole, so that the pixels are the same."""
         return sample.with_pixels(self.crop(sample.image.decode()))
 
     @abstractmethod
@@ -148,7 +148,7 @@ class CentreCrop(MiddleCrop):
 
 
 class CentralPart(MiddleCrop):
-    """The middle part of the picture stretched to a square: the way of TensorFlow's weights.
+    """The middle part of the image stretched to a square: the way of TensorFlow's weights.
 
     Args:
         image_size: side of the square in pixels.
@@ -181,9 +181,9 @@ class CentralPart(MiddleCrop):
 
 
 def draw_window(size: tuple[int, ...], scale: tuple[float, float], ratio: tuple[float, float], rng: Random) -> Window:
-    """A part of a picture of this height and width.
+    """A part of an image of this height and width.
 
-    Where no trial fits, as in a very long picture, the middle as far as `ratio` allows.
+    Where no trial fits, as in a very long image, the middle as far as `ratio` allows.
     """
     height, width = size[:2]
     logarithms = math.log(ratio[0]), math.log(ratio[1])
@@ -200,7 +200,7 @@ def draw_window(size: tuple[int, ...], scale: tuple[float, float], ratio: tuple[
 
 
 def _without_far_ends(size: tuple[int, ...]) -> Window:
-    """As much of the middle as `MAX_ASPECT` allows; both ends lose the same."""
+    """Window of as much of the middle as `MAX_ASPECT` allows; both ends lose the same."""
     height, width = size[:2]
     top, left = max(0, height - MAX_ASPECT * width) // 2, max(0, width - MAX_ASPECT * height) // 2
     return Window(top, left, height - 2 * top, width - 2 * left)
@@ -209,6 +209,6 @@ def _without_far_ends(size: tuple[int, ...]) -> Window:
 def _check_class_only(sample: Sample) -> None:
     if len(sample.labels) or sample.mask is not None:
         raise InputError(
-            f"image {sample.image_id} has boxes or a mask, and this transform cuts pictures with a class only; choose"
+            f"image {sample.image_id} has boxes or a mask, and this transform cuts images with a class only; choose"
             " the transform of detection or segmentation"
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Mixing:
-    """Every image with its neighbour in the batch, by a share that is drawn once for the batch.
+    """Blend of every image with its neighbour in the batch, by a share that is drawn once for the batch.
 
     What is drawn follows from the seed and the step alone.
 

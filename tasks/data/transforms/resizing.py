@@ -1,6 +1,6 @@
-"""Resizing of uint8 pictures and masks. Shapes: H W pixels.
+"""Resizing of uint8 images and masks. Shapes: H W pixels.
 
-Pictures are resized in two ways: `resize` gives the pixels of the libraries that public weights were trained with,
+Images are resized in two ways: `resize` gives the pixels of the libraries that public weights were trained with,
 `resize_by_area` costs less where no figure hangs on them, and needs OpenCV alone.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = Interpolation.bilinear) -> Pixels:
-    """To height and width `size`, with a library's pixels.
+    """Resize to height and width `size`, with a library's pixels.
 
     `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
     one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where
@@ -49,7 +49,7 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
 
 
 def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """To height and width `size`: averaged when more than two pixels fall on one, else linear.
+    """Resize to height and width `size`: averaged when more than two pixels fall on one, else linear.
 
     Args:
         image: (H, W, 3) uint8.
@@ -65,5 +65,5 @@ def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """(H, W) uint8 to height and width `size`: the nearest value."""
+    """Resize (H, W) uint8 to height and width `size`: the nearest value."""
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8, copy=False)

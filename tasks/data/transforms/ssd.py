@@ -40,7 +40,7 @@ CROP_SIDE = (0.3, 1.0)
 CROP_ASPECT = (0.5, 2.0)
 CROP_TRIALS = 50
 MIN_SIDE_PX = 1.0
-"""Boxes that are smaller than this at the model's size are not taught."""
+"""Boxes that are smaller than this at the model's size are no targets."""
 STEP_SEED = 0x9E3779B97F4A7C15
 """Steps that start from the same seed would decide alike: flipped images would always be those of changed hue."""
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
@@ -69,7 +69,7 @@ class EvalTransform:
 
 
 class StretchedImage(EvalTransform):
-    """As `EvalTransform`, but the mask stays that of the original, at which segmentation is measured."""
+    """Stretch as `EvalTransform`, but the mask stays that of the original, at which segmentation is measured."""
 
     def __call__(self, sample: Sample, seed: int = 0) -> Sample:
         return replace(super().__call__(replace(sample, mask=None)), mask=sample.mask)

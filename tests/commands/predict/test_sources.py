@@ -32,7 +32,7 @@ def files(source: str, without: Path | None = None) -> Sequence[str]:
 def test_a_folder_is_searched_to_its_ends_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tree(tmp_path, "b.JPG", "a/c.png", "a/b/d.webp", "a/note.md", ".hidden.jpg", "out/pictures/b.jpg")
     assert files(str(tmp_path), without=tmp_path / "out") == ["a/b/d.webp", "a/c.png", "b.JPG"]
-    assert "1 files are no pictures by their suffix and are left out; the first is" in caplog.text
+    assert "1 files are no images by their suffix and are left out; the first is" in caplog.text
 
 
 def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n# nothing\n")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
     wrong = {
-        "missing": r"source=.*missing: there is no such file or folder; give a picture, a folder, a pattern",
-        "empty": r"source=.*empty: no pictures there, nothing; pictures end in \.bmp, ",
-        "docs": r"no pictures there, 2 files that are none by their suffix, such as .*a\.md",
+        "missing": r"source=.*missing: there is no such file or folder; give an image, a folder, a pattern",
+        "empty": r"source=.*empty: no images there, nothing; images end in \.bmp, ",
+        "docs": r"no images there, 2 files that are none by their suffix, such as .*a\.md",
         "clips": r"such as .*a\.mp4; .* a video is given by its own name",
-        "*.jpg": r"source=.*\*\.jpg: no pictures there, nothing",
+        "*.jpg": r"source=.*\*\.jpg: no images there, nothing",
         "none.txt": r"the list is empty; write one path or address on a line",
         "bytes.txt": r"cannot be read as text in UTF-8",
     }

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from heads.structures import VOID
-from tasks.data.checks import check_images_exist, check_unique
+from tasks.data.checks import check_images_exist, check_index, check_unique
 from tasks.data.config import BadBoxes
 from tasks.data.faults import caution
 from tasks.data.faults import fault as report_fault
@@ -68,7 +68,7 @@ class CocoSegmentation(Dataset[Sample]):
         self, root: str | Path, split: str, min_class_pixels: int = 0, bad_outlines: BadBoxes = BadBoxes.error
     ) -> None:
         self._file, self._folder = split_files(root, split)
-        self.labels = LabelMap(VOC_CLASSES, range(len(VOC_CLASSES)))
+        self.labels = LabelMap.indexed(VOC_CLASSES)
         contents = read_json(self._file, with_arrays)
         images = contents["images"]
         ids = numbers(column(images, "id", "images", self._file), np.int64, 0, "image id", self._file)
@@ -86,7 +86,7 @@ class CocoSegmentation(Dataset[Sample]):
         return len(self._positions)
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
+        """Path of the image file."""
         return self._folder / str(self._file_names[self._position(index)])
 
     def __getitem__(self, index: int) -> Sample:
@@ -98,7 +98,7 @@ class CocoSegmentation(Dataset[Sample]):
         return self.look(index, shrink=1)
 
     def look(self, index: int, shrink: int = 8) -> Sample:
-        """As `[index]`, but the picture comes at a fraction of its size (see `read_image`); its mask does not."""
+        """Sample as `[index]`, but the image comes at a fraction of its size (see `read_image`); its mask does not."""
         position = self._position(index)
         height, width = self._sizes[position].tolist()
         image = read_image(self.path(index), (height, width), self._file, shrink)
@@ -178,8 +178,7 @@ class CocoSegmentation(Dataset[Sample]):
         return used
 
     def _position(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
+        check_index(index, len(self))
         return int(self._positions[index])
 
 

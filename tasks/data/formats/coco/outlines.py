@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_NUMBERS = 6
-"""Of a polygon: three corners. pycocotools takes four numbers for a box."""
+"""Fewest numbers of a polygon: three corners. pycocotools takes four numbers for a box."""
 
 
 @dataclass(slots=True)
 class Outlines:
-    """Of B objects.
+    """Outlines of B objects.
 
     Attributes:
         numbers: (P,) float64, x and y in turn, in pixels.
@@ -41,7 +41,7 @@ class Outlines:
 
     @classmethod
     def pack(cls, outlines: Sequence[Any]) -> Outlines:
-        """Of outlines that `fault` has nothing against."""
+        """Pack outlines that `fault` has nothing against."""
         lists: list[list[NDArray[np.float64]]] = [o if isinstance(o, list) else [] for o in outlines]
         polygons = [polygon for outline in lists for polygon in outline]
         return cls(

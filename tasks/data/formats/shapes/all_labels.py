@@ -1,4 +1,4 @@
-"""Scenes with boxes, masks and classes of the same pictures, in one folder.
+"""Scenes with boxes, masks and classes of the same images, in one folder.
 
 The class of a scene is that of the largest visible area; a scene without objects has none, so it is labelled for some
 heads only.
@@ -51,7 +51,7 @@ class AllLabels(Dataset[Sample]):
             root,
             [f"{split}/{name}" for name in names],
             [f"{MASKS}/{split}/{name.removesuffix('.jpg')}.png" for name in names],
-            LabelMap(MASK_NAMES, range(len(MASK_NAMES))),
+            LabelMap.indexed(MASK_NAMES),
             IndexMasks(MASK_NAMES),
             root,
         )
@@ -67,7 +67,7 @@ class AllLabels(Dataset[Sample]):
         return len(self._boxes)
 
     def path(self, index: int) -> Path:
-        """Of the image file."""
+        """Path of the image file."""
         return self._boxes.path(index)
 
     def __getitem__(self, index: int) -> Sample:

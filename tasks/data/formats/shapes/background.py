@@ -64,7 +64,7 @@ def add_clutter(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def finish(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light from one side, sometimes out of focus, and a sensor's noise: the picture, (H, W, 3) uint8.
+    """Light from one side, sometimes out of focus, and a sensor's noise: the image, (H, W, 3) uint8.
 
     The canvas is used up.
     """
@@ -78,8 +78,8 @@ def finish(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
     strength = np.float32(rng.uniform(0, MAX_NOISE))
     canvas += _noise_bank(2 * size)[:, row : row + size, column : column + size] * strength
     np.clip(canvas, 0, 255, out=canvas)
-    picture: NDArray[np.uint8] = cv2.merge(list(canvas.astype(np.uint8))).astype(np.uint8, copy=False)
-    return picture
+    image: NDArray[np.uint8] = cv2.merge(list(canvas.astype(np.uint8))).astype(np.uint8, copy=False)
+    return image
 
 
 def ramp(size: int, rng: np.random.Generator) -> Canvas:

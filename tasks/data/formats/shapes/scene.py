@@ -32,8 +32,8 @@ SCALES = (0.4, 0.8)
 """Longer side of an object's box, as a fraction of the scene's side."""
 SINGLE_SCALES = (0.6, 0.9)
 SINGLE_SHIFT = 0.1
-"""The only object of a picture to classify is large and within this fraction of the side from the middle, as things in
-photographs are; a network from a random start then needs a third of the pictures."""
+"""The only object of an image to classify is large and within this fraction of the side from the middle, as things in
+photographs are; a network from a random start then needs a third of the images."""
 MAX_OBJECTS = 3
 MIN_VISIBLE = 0.8
 """Share of an object that others and the border must leave visible; objects go where that holds, or nowhere."""
@@ -53,11 +53,11 @@ VOID = 255
 
 @dataclass(slots=True)
 class Scene:
-    """A picture and the truth about it.
+    """An image and the truth about it.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        boxes_xyxy_px: (M, 4) float32, tight around each object as far as it is in the picture, hidden parts included.
+        boxes_xyxy_px: (M, 4) float32, tight around each object as far as it is in the image, hidden parts included.
         labels: (M,) int64, indices into `outlines.NAMES`.
         areas: (M,) int64, visible pixels of each object.
         mask: (H, W) uint8, 0 background, 1 + label on objects, 255 on the edges of objects.
@@ -83,7 +83,7 @@ class Placed:
         alpha: uint8, how far each pixel of the region is covered.
         solid: bool, the pixels that count as the object's.
         full_area: pixels that it has, also beyond the border.
-        visible: pixels that are in the picture and not hidden by later objects.
+        visible: pixels that are in the image and not hidden by later objects.
     """
 
     label: int
@@ -99,7 +99,7 @@ def draw_scene(size: int, rng: np.random.Generator, *, single: int | None = None
     """A scene of `size` x `size` pixels. The same state of `rng` gives the same scene.
 
     Args:
-        single: class of the only object, for a picture to classify; None: none to `MAX_OBJECTS` of any class.
+        single: class of the only object, for an image to classify; None: none to `MAX_OBJECTS` of any class.
     """
     canvas = paint_background(size, rng)
     add_clutter(canvas, rng)
@@ -140,7 +140,7 @@ def _place_one(
 
 
 def _shape(size: int, rng: np.random.Generator, label: int | None) -> Placed:
-    """A shape tilted a little: of any class, size and place, or the only one of a picture; see `SINGLE_SCALES`.
+    """A shape tilted a little: of any class, size and place, or the only one of an image; see `SINGLE_SCALES`.
 
     Part of it may be beyond the border.
     """

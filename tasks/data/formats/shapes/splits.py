@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERSION = 9
-"""Of the generator: raised with every change of what it draws, so that nobody trains on scenes of an older one."""
+"""Version of the generator: raised with every change of what it draws: nobody trains on scenes of an older one."""
 SPLITS = ("train", "val")
 WRITERS = {"classification": write_folders, "detection": write_coco, "segmentation": write_voc, ALL_LABELS: write_all}
-"""By what is learned: the layout of a real data set."""
+"""Layout of a real data set, by what is learned."""
 READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
     "classification": lambda root, split, config: read_split(root / split, NAMES, FolderConfig().max_megapixels),
     "detection": lambda root, split, config: CocoDetection(root, split, config.bad_boxes),

@@ -24,7 +24,7 @@ ALL_LABELS = "all"
 MASKS = "SegmentationClass"
 CLASSES = "classes"
 MASK_NAMES = ("background", *NAMES)
-"""Of the values of a mask."""
+"""Names of the values of a mask."""
 
 
 def write_coco(root: Path, split: str, scenes: Iterable[Scene], *, first_id: int = 1) -> None:
@@ -86,8 +86,8 @@ def write_voc(root: Path, split: str, scenes: Iterable[Scene]) -> None:
 
 
 def write_all(root: Path, split: str, scenes: Iterable[Scene]) -> None:
-    """As `write_coco`, ids from 0; masks as `SegmentationClass/{split}/*.png`; the classes of scenes that have one in
-    `classes/{split}.csv`.
+    """Write as `write_coco`, ids from 0; masks as `SegmentationClass/{split}/*.png`; the classes of scenes with one
+    in `classes/{split}.csv`.
     """
     masks, lists = root / MASKS / split, root / CLASSES
     masks.mkdir(parents=True)

@@ -76,7 +76,7 @@ class ShardDetection(DetectionDataset):
         super().__init__(where, table, labels, bad_boxes, where, describe)
 
     def path(self, index: int) -> Path:
-        """Of the shard, and below it the name within."""
+        """Path of the shard, and below it the name within."""
         return self._files.path(index)
 
     def contents(self, index: int) -> bytes:

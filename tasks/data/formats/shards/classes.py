@@ -49,7 +49,7 @@ class ShardDataset(Dataset[Sample]):
     Args:
         shards: where the images lie.
         labels: of the whole data set.
-        max_megapixels: larger pictures are refused when they are read.
+        max_megapixels: larger images are refused when they are read.
 
     Raises:
         InputError: a shard states a class that `labels` has not.
@@ -72,7 +72,7 @@ class ShardDataset(Dataset[Sample]):
         return len(self._classes)
 
     def path(self, index: int) -> Path:
-        """Of the shard, and below it the name within."""
+        """Path of the shard, and below it the name within."""
         return self._files.path(index)
 
     def classes(self) -> NDArray[np.int64]:
@@ -122,7 +122,7 @@ def build_splits(config: ShardsConfig, *, need_train: bool = True) -> DataSplits
     else:
         if names is None:
             names = [str(number) for number in range(max(int(one.classes.max()) for one in chain(*shards)) + 1)]
-        labels = LabelMap(names, range(len(names)))
+        labels = LabelMap.indexed(names)
     splits = [ShardDataset(of_split, labels, config.max_megapixels) for of_split in shards]
     return DataSplits(train=splits[0], val=splits[1], test=None, labels=labels)
 

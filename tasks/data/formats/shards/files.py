@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from backbone.errors import InputError
+from tasks.data.checks import check_index
 from tasks.data.files.images import REMEDY
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ShardFiles:
         return len(self._offsets)
 
     def path(self, index: int) -> Path:
-        """Of the shard, and below it the name within: no file that could be opened, but a name for messages."""
+        """Path of the shard, and below it the name within: no file that could be opened, but a name for messages."""
         return Path(self._shard(index), self._names[index].decode())
 
     def read(self, index: int) -> bytes:
@@ -62,8 +63,7 @@ class ShardFiles:
         return data
 
     def _shard(self, index: int) -> str:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index}: must be in 0 .. {len(self) - 1}")
+        check_index(index, len(self))
         return self._paths[bisect_right(self._starts, index) - 1]
 
 

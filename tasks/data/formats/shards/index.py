@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERSION = 1
-"""Of the index files; raised when what they hold changes."""
+"""Version of the index files; raised when what they hold changes."""
 INDEX_SUFFIX = ".index.npz"
 LABEL_KEYS = ("cls", "label")
-"""Under which a `.json` file of a sample may state the class."""
+"""Keys under which a `.json` file of a sample may state the class."""
 
 
 @dataclass(slots=True)
@@ -245,7 +245,7 @@ def _arrays(index: TarIndex) -> Arrays:
 
 
 def _write(file: Path, arrays: Arrays, stamp: list[int]) -> None:
-    """Whole or not at all: other processes may be reading."""
+    """Write whole or not at all: other processes may be reading."""
     named: Any = arrays | {"stamp": np.array(stamp, dtype=np.int64)}
     with whole_file(file) as part, part.open("wb") as opened:
         np.savez(opened, **named)

@@ -35,12 +35,12 @@ class Shard:
 
 @dataclass(slots=True, kw_only=True)
 class Manifest:
-    """See the module.
+    """Contents of a manifest.
 
     Attributes:
         kind: what the images are labelled for: the task's name.
         labels: `LabelMap.to_plain()`.
-        samples: of all shards, when they are written.
+        samples: number in all shards, when they are written.
         source: hash of what they are made from, names and sizes of all files and all labels.
         how: the options that divided it.
         complete: whether all shards are written.
@@ -56,7 +56,7 @@ class Manifest:
     shards: list[Shard] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
-        """For the file."""
+        """Plain data, for the file."""
         return {"format": FORMAT} | asdict(self)
 
 

@@ -1,6 +1,6 @@
 """PASCAL VOC's layout with boxes: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/{split}.txt`.
 
-Coordinates in the files count pixels from 1 and include both ends: xmin=1, xmax=640 is the whole width of a picture of
+Coordinates in the files count pixels from 1 and include both ends: xmin=1, xmax=640 is the whole width of an image of
 640 pixels. Here that becomes the edges 0 and 640: the lower corner moves by one, the upper stays. A file that counts
 from 0 gives -1 there, which is clipped. A box whose corners coincide (xmin = xmax) was clicked and not drawn: it
 counts as one without area.
@@ -156,7 +156,7 @@ def read_split(root: str | Path, split: str) -> list[VocImage]:
     return images
 
 
-def _read_xml(xml: Path, picture: Path) -> VocImage:
+def _read_xml(xml: Path, image: Path) -> VocImage:
     try:
         tree = ElementTree.parse(xml).getroot()
     except (ParseError, DefusedXmlException) as error:
@@ -177,7 +177,7 @@ def _read_xml(xml: Path, picture: Path) -> VocImage:
     size = (0, 0)
     if tree.find("size") is not None:
         size = (int(_number(tree, "size/height", xml)), int(_number(tree, "size/width", xml)))
-    return VocImage(xml, picture.name, size if min(size) > 0 else read_size(picture), objects)
+    return VocImage(xml, image.name, size if min(size) > 0 else read_size(image), objects)
 
 
 def _text(element: Element, key: str, xml: Path) -> str:

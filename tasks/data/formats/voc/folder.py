@@ -44,5 +44,5 @@ def read_list(listing: Path) -> list[str]:
 
 
 def file_names(folder: Path) -> dict[str, str]:
-    """By stem, the names of the files in a folder, whatever their suffix."""
+    """Names by stem of the files in a folder, whatever their suffix."""
     return {path.stem: path.name for path in sorted(folder.iterdir(), reverse=True)}

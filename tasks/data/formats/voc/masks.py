@@ -62,7 +62,7 @@ class VocSegmentation(SegmentationDataset):
         masks = [f"{places.get(stem, folders[-1])}/{stem}.png" for stem in stems]
         check_images_exist(root, images, listing)
         check_images_exist(root, masks, listing, "mask")
-        labels = LabelMap(classes, range(len(classes)))
+        labels = LabelMap.indexed(classes)
         super().__init__(root, images, masks, labels, IndexMasks(labels.names), listing)
 
 

@@ -69,7 +69,7 @@ def read_mat(path: Path) -> NDArray[np.uint8]:
 
 
 def _write_masks(mat_files: Path, of_voc: Path, folder: Path) -> None:
-    """All at once or not at all: the folder gets its name in the end."""
+    """Write all at once or not at all: the folder gets its name in the end."""
     require_folder(mat_files, "SBD's masks", "fetch SBD's archive again")
     kept = {path.stem for path in of_voc.glob("*.png")}
     unfinished = folder.with_name(f".{folder.name}.unfinished")

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from torch import Tensor
-
     from tasks.model import VisionModel
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -51,7 +49,7 @@ def predict_multi_scale(
         scales: of the image; one of H pixels becomes one of scale x (H - 1) + 1, so that 513 becomes 257, 385 ...
         flip: see each also mirrored left to right.
     Raises:
-        InputError: there is no scale, or one is not positive.
+        InputError: there is no scale, one is not positive, or a logit is not finite.
     """
     if not scales or not all(scale > 0 for scale in scales):
         raise InputError(f"scales={list(scales)}: must be one or more positive numbers")
@@ -61,6 +59,7 @@ def predict_multi_scale(
         segmenter(model.backbone(model.scaling(view))).float().flip(-1 if mirrored else ())
         for view, mirrored in _views(images, scales, flip, aligned)
     ]
+    check_finite(head, logits)
     return [
         LabelMask(_best_on_average([view[image] for view in logits], (height, width), aligned))
         for image, (height, width) in enumerate(sizes.tolist())
@@ -119,12 +118,35 @@ def predict(
         sizes: (N, 2), height and width of the original images, in whose pixels the answers are.
         rows: the images that a head is wanted of, as in `VisionModel.forward_heads`.
         multi_scale: average segmentation over several scales, of all images (see `tasks.inference`).
+    Raises:
+        InputError: what a head gives out is not finite.
     """
     if multi_scale:
         return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
     rows = rows or {}
     outputs = model.forward_heads(model.features(images), rows)
+    for name, output in outputs.items():
+        check_finite(name, output)
     return {
         name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
         for name, output in outputs.items()
     }
+
+
+def check_finite(head: str, output: Any) -> None:
+    """See that what a head gives out can be scored.
+
+    Args:
+        output: a tensor, or a mapping or sequence of such, nested in any way.
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    if isinstance(output, Tensor):
+        if not output.isfinite().all():
+            raise InputError(
+                f"head {head}: gives NaN or infinite scores, which mean nothing; its training diverged, or the precision is"
+                " too low: say trainer.precision=32-true, or use another checkpoint"
+            )
+    elif isinstance(output, dict | list | tuple):
+        for part in output.values() if isinstance(output, dict) else output:
+            check_finite(head, part)

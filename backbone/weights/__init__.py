@@ -35,10 +35,15 @@ def read(source: str, progress: Progress | None = None) -> Weights:
         progress: told of every block of a download.
     Raises:
         InputError: there is no such file or name, a download failed or is another file than was published; the file
-            is damaged or holds code; its names are of no known origin.
+            is damaged, holds code, or values that are not finite; its names are of no known origin.
     """
     path, checked = download(source, progress) if is_name(source) else (source, "")
     tensors, header = read_tensors(str(path))
+    spoiled = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+    if spoiled is not None:
+        raise InputError(
+            f"weights {source}: {spoiled} holds NaN or infinite values; get the file again, or train again"
+        )
     return replace(recognise(source, tensors, header), checked=checked)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,10 +48,22 @@ class Weights:
     input_std: tuple[float, ...]
     checked: str = ""
 
+    def __post_init__(self) -> None:
+        for name, values, least in (("mean", self.input_mean, -math.inf), ("std", self.input_std, 0.0)):
+            if len(values) != len(HALF) or not all(least < value < math.inf for value in values):
+                bound = "positive" if least == 0 else "finite"
+                raise InputError(f"{self.source}: says input {name} {list(values)}; must be three {bound} numbers")
+        if not 0 < self.bn_eps < math.inf:
+            raise InputError(f"{self.source}: says BN eps {self.bn_eps:g}; must be a positive number")
+
     @property
     def options(self) -> str:
         """Options of the known backbone that has these channels and blocks; nothing if there is none."""
-        shapes = {name: tensor.shape[0] for name, tensor in self.tensors.items() if name.endswith("conv.weight")}
+        shapes = {
+            name: tensor.shape[0]
+            for name, tensor in self.tensors.items()
+            if name.endswith("conv.weight") and tensor.ndim
+        }
         for width, fixed_ends in itertools.product(KNOWN_WIDTHS, (False, True)):
             specs = feature_specs(width, 32, fixed_ends=fixed_ends)
             wanted = {"stem.conv.weight": specs["stem"].channels, "last.conv.weight": specs["last"].channels}
@@ -159,7 +172,7 @@ def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]
 def without_background(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Drop the first of 1001 classes: TensorFlow's ImageNet classifiers have a background there."""
     return {
-        name: tensor[1:] if name.startswith("classifier.") and tensor.shape[0] == 1 + IMAGENET_CLASSES else tensor
+        name: tensor[1:] if name.startswith("classifier.") and tensor.shape[:1] == (1 + IMAGENET_CLASSES,) else tensor
         for name, tensor in tensors.items()
     }
 
@@ -176,6 +189,8 @@ def _told(weights: Weights, header: Mapping[str, str]) -> Weights:
             told = replace(told, input_mean=_three(header["mean"]))
         if "std" in header:
             told = replace(told, input_std=_three(header["std"]))
+    except InputError:
+        raise
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{weights.source}: its header must give padding as one of {', '.join(Padding.__members__)}, bn_eps as a "

@@ -34,5 +34,7 @@ def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) 
             input_mean=tuple(config["input_mean"]),
             input_std=tuple(config["input_std"]),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{source}: has our names but not our header ({error!r}); use the file of a run") from error

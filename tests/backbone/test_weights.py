@@ -121,6 +121,11 @@ def test_weights_for_nothing_here_are_refused(tmp_path: Path, file: Path) -> Non
         ({"padding": "same"}, "its header must give padding as one of symmetric, tf_same"),
         ({"bn_eps": "small"}, "bn_eps as a number"),
         ({"mean": "0.5"}, "mean and std as three numbers with commas"),
+        ({"bn_eps": "nan"}, "says BN eps nan; must be a positive number$"),
+        ({"bn_eps": "-1"}, "says BN eps -1; must be a positive number$"),
+        ({"bn_eps": "0"}, "says BN eps 0; must be a positive number$"),
+        ({"std": "0.2,0,0.2"}, r"says input std \[0.2, 0.0, 0.2\]; must be three positive numbers$"),
+        ({"mean": "inf,0,0"}, r"says input mean \[inf, 0.0, 0.0\]; must be three finite numbers$"),
     ],
 )
 def test_a_header_is_believed_and_checked(file: Path, header: dict[str, str], message: str) -> None:
@@ -131,6 +136,15 @@ def test_a_header_is_believed_and_checked(file: Path, header: dict[str, str], me
     assert (weights.input_mean, weights.input_std) == ((0, 0, 0), (1, 1, 1))
     save_file(tensors, file, header)
     with pytest.raises(InputError, match=message):
+        read(str(file))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(file: Path, value: float) -> None:
+    tensors = as_timm(MobileNetV2(width=0.35))
+    tensors["bn1.running_var"][0] = value
+    save_file(tensors, file)
+    with pytest.raises(InputError, match=r"bn1\.running_var holds NaN or infinite values; get the file again"):
         read(str(file))
 
 

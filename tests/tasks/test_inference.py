@@ -14,7 +14,7 @@ from backbone.cost import measured_peak_memory
 from backbone.errors import InputError
 from heads.deeplabv3 import upsample
 from heads.deeplabv3.config import DeepLabV3Config
-from tasks.inference import SCALES, predict_multi_scale, scaled_size
+from tasks.inference import SCALES, predict, predict_multi_scale, scaled_size
 from tasks.model import VisionModel
 from tests.backbone.foreign import randomise
 
@@ -93,3 +93,12 @@ def test_a_large_image_needs_little_memory() -> None:
 def test_scales_that_make_no_sense(scales: list[float]) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(f'scales={scales}: must be one or more positive numbers')}$"):
         predict_multi_scale(model(), "segmentation", photographs(), torch.tensor([[1, 1]] * 2), scales=scales)
+
+
+@pytest.mark.parametrize("multi_scale", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_refused(multi_scale: bool, value: float) -> None:
+    net, images = model(), photographs()
+    next(net.heads["segmentation"].parameters()).data.flatten()[0] = value
+    with pytest.raises(InputError, match=r"^head segmentation: gives NaN or infinite scores, which mean nothing"):
+        predict(net, images, torch.tensor([[65, 97]] * 2), multi_scale=multi_scale)

@@ -144,8 +144,8 @@ def check_finite(head: str, output: Any) -> None:
     if isinstance(output, Tensor):
         if not output.isfinite().all():
             raise InputError(
-                f"head {head}: gives NaN or infinite scores, which mean nothing; its training diverged, or the precision is"
-                " too low: say trainer.precision=32-true, or use another checkpoint"
+                f"head {head}: gives NaN or infinite scores, which mean nothing: training diverged, or the precision"
+                " is too low; say trainer.precision=32-true, or use another checkpoint"
             )
     elif isinstance(output, dict | list | tuple):
         for part in output.values() if isinstance(output, dict) else output:

@@ -5,19 +5,13 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2.
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from backbone.mobilenet_v2 import MobileNetV2
 
 
 class Padding(Enum):
@@ -40,8 +34,6 @@ class Row(NamedTuple):
     repeats: int
     stride: int
 
-
-log = logging.getLogger(__name__)
 
 STEM_CHANNELS = 32
 TABLE_2 = {
@@ -155,36 +147,6 @@ class MobileNetV2Config:
         if self.last_stride is not None:
             specs["last"] = FeatureSpec(specs["last"].channels, self.last_stride)
         return specs
-
-    def build(self, features: Sequence[str]) -> MobileNetV2:
-        """The backbone that delivers `features`, with `weights` loaded if there are any.
-
-        Raises:
-            InputError: a feature does not exist, or the weights do not fit.
-        """
-        from backbone.mobilenet_v2 import MobileNetV2
-        from backbone.weights import load
-
-        backbone = MobileNetV2(
-            width=self.width,
-            depth=self.depth,
-            fixed_ends=self.fixed_ends,
-            output_stride=self.output_stride,
-            last_stride=self.last_stride,
-            features=features,
-            padding=self.padding,
-            bn_eps=self.bn_eps,
-            bn_momentum=self.bn_momentum,
-            input_mean=self.input_mean,
-            input_std=self.input_std,
-            freeze_at=self.freeze_at,
-            freeze_bn=self.freeze_bn,
-            activation_checkpointing=self.activation_checkpointing,
-            split=self.split,
-        )
-        if self.weights is not None:
-            log.info("%s", load(self.weights, backbone))
-        return backbone
 
 
 def stage_plans(

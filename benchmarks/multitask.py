@@ -23,9 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
+from backbone.build import build_backbone
 from backbone.config import MobileNetV2Config
 from backbone.cost import cost
 from benchmarks.timing import medians_ms, options, write_json
+from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
@@ -52,9 +54,11 @@ class Row(NamedTuple):
 
 def build(backbone: MobileNetV2Config, names: list[str], size: int) -> WithHeads:
     """A model with some of the heads, in evaluation, channels last."""
-    built = {name: HEADS[name].build(backbone.specs, num_classes=CLASSES[name], image_size=size) for name in names}
+    built = {
+        name: build_head(HEADS[name], backbone.specs, num_classes=CLASSES[name], image_size=size) for name in names
+    }
     taps = [tap for head in built.values() for tap in head.taps]
-    model = WithHeads(backbone.build(list(dict.fromkeys(taps))), built)
+    model = WithHeads(build_backbone(backbone, list(dict.fromkeys(taps))), built)
     return model.eval().to(memory_format=torch.channels_last)
 
 

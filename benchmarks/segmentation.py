@@ -26,6 +26,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from backbone.cost import measured_peak_memory
 from backbone.features import FeatureSpec
 from benchmarks.timing import medians_ms, options, write_json
+from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.structures import VOID, SegmentationTargets
 from tasks.metrics.miou import MeanIoU
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 CLASSES = 21
 STRIDE = 16
-HEAD = DeepLabV3Config().build({"stage7": FeatureSpec(320, STRIDE)}, num_classes=CLASSES, image_size=513)
+HEAD = build_head(DeepLabV3Config(), {"stage7": FeatureSpec(320, STRIDE)}, num_classes=CLASSES, image_size=513)
 
 
 class Row(NamedTuple):

@@ -11,7 +11,9 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from backbone.build import build_backbone
 from backbone.errors import InputError
+from heads.build import build_head
 from tasks.config.heads import Kind, part_of
 from tasks.config.run import Mode, RunConfig, Task
 from tasks.config.training import LoggerConfig
@@ -68,14 +70,15 @@ def build_model(config: RunConfig, labels: LabelMap | Mapping[str, LabelMap]) ->
     """
     image_size, specs = config.transform.image_size, config.backbone.specs
     heads = {
-        name: one.head.build(
+        name: build_head(
+            one.head,
             specs,
             num_classes=(labels if isinstance(labels, LabelMap) else labels[name]).num_classes,
             image_size=image_size,
         )
         for name, one in config.named_heads().items()
     }
-    backbone = config.backbone.build(list(dict.fromkeys(tap for head in heads.values() for tap in head.taps)))
+    backbone = build_backbone(config.backbone, list(dict.fromkeys(tap for head in heads.values() for tap in head.taps)))
     model = VisionModel(backbone, heads)
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 

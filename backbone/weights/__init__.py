@@ -17,7 +17,8 @@ import torch
 from backbone.errors import InputError
 from backbone.weights.cache import download, is_name
 from backbone.weights.files import read_tensors
-from backbone.weights.sources import LoadReport, Weights, recognise
+from backbone.weights.recognise import recognise
+from backbone.weights.sources import LoadReport, Weights
 
 if TYPE_CHECKING:
     from backbone.disk import Progress

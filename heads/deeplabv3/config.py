@@ -8,15 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from backbone.features import FeatureSpec
-    from heads.deeplabv3.head import DeepLabV3
 
 
 class Aspp(Enum):
@@ -62,13 +55,3 @@ class DeepLabV3Config:
             raise InputError(f"head.bn_eps={self.bn_eps}: must be positive")
         if not 0 < self.bn_momentum <= 1:
             raise InputError(f"head.bn_momentum={self.bn_momentum}: must be in (0, 1]; it is 1 - decay")
-
-    def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> DeepLabV3:
-        """The head on a backbone that offers `specs`; it takes images of any size.
-
-        Raises:
-            InputError: the tap is not among the specs, or the classes do not fit; the message says what would.
-        """
-        from heads.deeplabv3.head import DeepLabV3
-
-        return DeepLabV3(self, specs, num_classes=num_classes)

@@ -6,15 +6,8 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2 and section 6.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from backbone.features import FeatureSpec
-    from heads.linear.head import Linear
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,13 +24,3 @@ class LinearConfig:
         for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in [0, 1)")
-
-    def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> Linear:
-        """The head on a backbone that offers `specs`; it takes images of any size.
-
-        Raises:
-            InputError: the tap is not among the specs; the message lists the names there are.
-        """
-        from heads.linear.head import Linear
-
-        return Linear(self, specs, num_classes=num_classes)

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from backbone.config import Padding
 from backbone.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from backbone.features import FeatureSpec
-    from heads.ssdlite.head import SSDLite
 
 
 class ClassScore(Enum):
@@ -74,13 +67,3 @@ class SSDLiteConfig:
         for name in ("negatives_per_positive", "bn_eps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be positive")
-
-    def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> SSDLite:
-        """The head on a backbone that offers `specs`, for square inputs of `image_size` pixels.
-
-        Raises:
-            InputError: a tap is not among the specs; the message lists the names there are.
-        """
-        from heads.ssdlite.head import SSDLite
-
-        return SSDLite(self, specs, num_classes=num_classes, image_size=image_size)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from backbone import InputError, MobileNetV2, MobileNetV2Config, Padding
+from backbone.build import build_backbone
 from backbone.config import feature_specs
 
 CHANNELS = {
@@ -132,7 +133,7 @@ def test_bad_arguments_are_named_with_what_is_allowed(options: dict[str, Any], m
 
 def test_a_configuration_builds_what_it_says() -> None:
     config = MobileNetV2Config(width=0.35, output_stride=16, padding=Padding.tf_same, bn_momentum=0.01)
-    backbone = config.build(["stage4"])
+    backbone = build_backbone(config, ["stage4"])
     assert backbone.specs == config.specs
     assert backbone.padding is Padding.tf_same
     assert {m.momentum for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.01}

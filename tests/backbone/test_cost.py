@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from backbone import InputError, MobileNetV2
 from backbone.blocks import ConvNormAct, Norm
 from backbone.cost import Cost, cost, measured_peak_memory
+from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 
 REFERENCE = {
@@ -42,7 +43,7 @@ class Detector(nn.Module):
         super().__init__()
         config = SSDLiteConfig()
         self.backbone = MobileNetV2(features=config.taps)
-        self.head = config.build(self.backbone.specs, num_classes=80, image_size=320)
+        self.head = build_head(config, self.backbone.specs, num_classes=80, image_size=320)
 
     def forward(self, images: Tensor) -> object:
         return self.head(self.backbone(images))

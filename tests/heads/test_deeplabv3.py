@@ -16,6 +16,7 @@ from backbone.blocks import Norm
 from backbone.cost import cost, measured_peak_memory
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
+from heads.build import build_head
 from heads.deeplabv3 import upsample
 from heads.deeplabv3.aspp import ASPP
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
@@ -33,7 +34,7 @@ SPECS = {"stage5": FeatureSpec(24, 16), "stage7": FeatureSpec(20, 16)}
 
 def small_head(num_classes: int = 5, **options: object) -> DeepLabV3:
     config = DeepLabV3Config(channels=8, **options)  # type: ignore[arg-type]
-    return config.build(SPECS, num_classes=num_classes, image_size=64)
+    return build_head(config, SPECS, num_classes=num_classes, image_size=64)
 
 
 def plain(logits: Tensor, size: tuple[int, int], *, aligned: bool) -> Tensor:
@@ -49,7 +50,7 @@ def test_cost_is_the_papers(aspp: Aspp, output_stride: int, parameters: float, m
     """Table 7 at 513 px with 21 classes, counted by hand in FACTS.md: M parameters and B multiply-adds."""
     config = DeepLabV3Config(aspp=aspp)
     backbone = MobileNetV2(output_stride=output_stride, features=[config.tap])
-    model = WithHead(backbone, config.build(backbone.specs, num_classes=21, image_size=513))
+    model = WithHead(backbone, build_head(config, backbone.specs, num_classes=21, image_size=513))
     found = cost(model, (1, 3, 513, 513))
     assert round(found.parameters / 1e6, 3) == parameters
     assert multiply_adds is None or round(found.multiply_adds / 1e9, 3) == multiply_adds
@@ -57,7 +58,7 @@ def test_cost_is_the_papers(aspp: Aspp, output_stride: int, parameters: float, m
 
 @pytest.mark.parametrize(("stride", "rates"), [(8, [12, 24, 36]), (16, [6, 12, 18]), (32, [3, 6, 9])])
 def test_atrous_rates_follow_from_the_stride(stride: int, rates: list[int]) -> None:
-    head = DeepLabV3Config(aspp=Aspp.full).build({"stage7": FeatureSpec(8, stride)}, num_classes=2, image_size=64)
+    head = build_head(DeepLabV3Config(aspp=Aspp.full), {"stage7": FeatureSpec(8, stride)}, num_classes=2, image_size=64)
     branches = [branch.conv for branch in head.aspp.branches]
     assert [conv.dilation[0] for conv in branches] == [1, *rates]
     assert [conv.kernel_size[0] for conv in branches] == [1, 3, 3, 3]
@@ -231,7 +232,7 @@ def test_two_hundred_and_fifty_five_classes() -> None:
 )
 def test_what_does_not_fit(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        DeepLabV3Config(**options).build(SPECS, num_classes=5, image_size=64)  # type: ignore[arg-type]
+        build_head(DeepLabV3Config(**options), SPECS, num_classes=5, image_size=64)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("num_classes", [0, 256])

@@ -11,7 +11,8 @@ from backbone import MobileNetV2
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
 from backbone.weights import load
-from backbone.weights.sources import recognise
+from backbone.weights.recognise import recognise
+from heads.build import build_head
 from heads.linear.config import LinearConfig
 from heads.structures import ClassificationTargets
 
@@ -19,7 +20,7 @@ SPECS = {"last": FeatureSpec(16, 32)}
 
 
 def head(num_classes: int = 4, **values: float):
-    return LinearConfig(**values).build(SPECS, num_classes=num_classes, image_size=64)
+    return build_head(LinearConfig(**values), SPECS, num_classes=num_classes, image_size=64)
 
 
 def test_equals_torchvision() -> None:
@@ -28,7 +29,7 @@ def test_equals_torchvision() -> None:
     weights = recognise("theirs", dict(theirs.state_dict()), {})
     backbone = MobileNetV2(features=["last"]).eval()
     load(weights, backbone)
-    ours = LinearConfig().build(backbone.specs, num_classes=11, image_size=96).eval()
+    ours = build_head(LinearConfig(), backbone.specs, num_classes=11, image_size=96).eval()
     ours.load_state_dict(ours.convert_state_dict(weights.tensors))
     images = torch.randn(2, 3, 97, 64)
     with torch.no_grad():

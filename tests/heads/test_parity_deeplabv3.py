@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from backbone import MobileNetV2, load
 from backbone.weights import read
+from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from tests.backbone.foreign import images, randomise
 
@@ -31,7 +32,7 @@ def test_deeplab(output_stride: int, width: float, size: tuple[int, int], tmp_pa
     head_config = DeepLabV3Config()
     backbone = MobileNetV2(width=width, output_stride=output_stride, features=[head_config.tap])
     report = load(str(path), backbone)
-    head = head_config.build(backbone.specs, num_classes=21, image_size=513)
+    head = build_head(head_config, backbone.specs, num_classes=21, image_size=513)
     found = head.convert_state_dict(read(str(path)).tensors)
     wanted = {name for name in head.state_dict() if not name.endswith("num_batches_tracked")}
     assert set(found) == wanted

@@ -13,6 +13,7 @@ from backbone import MobileNetV2
 from backbone.config import Padding
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
+from heads.build import build_head
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
 from heads.ssdlite.head import SSDLite
 
@@ -41,7 +42,7 @@ def features(specs: dict[str, FeatureSpec], image_size: int, images: int = 2) ->
 
 def small_head(config: SSDLiteConfig | None = None, image_size: int = 160, num_classes: int = 4) -> SSDLite:
     config = config or SSDLiteConfig(extra_width=0.1)
-    return config.build(SPECS, num_classes=num_classes, image_size=image_size).eval()
+    return build_head(config, SPECS, num_classes=num_classes, image_size=image_size).eval()
 
 
 def parameters(*modules: torch.nn.Module) -> int:

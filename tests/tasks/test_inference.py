@@ -12,6 +12,7 @@ from torch import Tensor
 from backbone import MobileNetV2
 from backbone.cost import measured_peak_memory
 from backbone.errors import InputError
+from heads.build import build_head
 from heads.deeplabv3 import upsample
 from heads.deeplabv3.config import DeepLabV3Config
 from tasks.inference import SCALES, predict, predict_multi_scale, scaled_size
@@ -23,7 +24,7 @@ def model(*, aligned: bool = True) -> VisionModel:
     torch.manual_seed(0)
     config = DeepLabV3Config(channels=16, aligned_corners=aligned)
     backbone = MobileNetV2(width=0.1, output_stride=16, features=[config.tap])
-    head = config.build(backbone.specs, num_classes=4, image_size=64)
+    head = build_head(config, backbone.specs, num_classes=4, image_size=64)
     randomise(backbone)
     randomise(head)
     return VisionModel(backbone, {"segmentation": head}).eval()

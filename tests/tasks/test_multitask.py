@@ -12,8 +12,10 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from backbone.build import build_backbone
 from backbone.config import MobileNetV2Config, Padding
 from backbone.errors import InputError
+from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
@@ -46,9 +48,9 @@ JOINT = MobileNetV2Config(width=0.1, output_stride=16, last_stride=32)
 
 def model(names: tuple[str, ...] = tuple(HEADS), config: MobileNetV2Config = JOINT) -> VisionModel:
     torch.manual_seed(0)
-    heads = {name: HEADS[name].build(config.specs, num_classes=3, image_size=SIZE) for name in names}
+    heads = {name: build_head(HEADS[name], config.specs, num_classes=3, image_size=SIZE) for name in names}
     taps = [tap for head in heads.values() for tap in head.taps]
-    return VisionModel(config.build(list(dict.fromkeys(taps))), heads)
+    return VisionModel(build_backbone(config, list(dict.fromkeys(taps))), heads)
 
 
 def sample(place: int, known: frozenset[str] | None = None) -> Sample:
@@ -99,13 +101,13 @@ def unchanged(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
 def test_the_dilated_network_has_the_cells_of_the_strided_one(
     padding: Padding, size: tuple[int, int], output_stride: int
 ) -> None:
-    strided = MobileNetV2Config(width=0.25, padding=padding).build(["last"]).eval()
+    strided = build_backbone(MobileNetV2Config(width=0.25, padding=padding), ["last"]).eval()
     torch.manual_seed(1)
     for tensor in strided.state_dict().values():
         if tensor.is_floating_point():
             tensor.uniform_(0.1, 0.3) if tensor.ndim == 1 else tensor.normal_(std=0.2)
     dilated = MobileNetV2Config(width=0.25, padding=padding, output_stride=output_stride, last_stride=32)
-    shared = dilated.build(["stage7", "last"]).eval()
+    shared = build_backbone(dilated, ["stage7", "last"]).eval()
     shared.load_state_dict(strided.state_dict())
     images = torch.randn(2, 3, *size)
     found = shared(images)
@@ -280,8 +282,8 @@ LABELS = {"scene": LabelMap.numbered("abc"), "objects": LabelMap.numbered("abc")
 
 
 def test_heads_start_from_single_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    single = VisionModel(MobileNetV2Config(width=0.1).build(["last"]), {})
-    single.heads["classification"] = LinearConfig().build(JOINT.specs, num_classes=3, image_size=SIZE)
+    single = VisionModel(build_backbone(MobileNetV2Config(width=0.1), ["last"]), {})
+    single.heads["classification"] = build_head(LinearConfig(), JOINT.specs, num_classes=3, image_size=SIZE)
     path = str(tmp_path / "single.safetensors")
     save_model(Path(path), single, header(single))
     joint = model()

@@ -7,8 +7,10 @@ from math import cos, pi
 import pytest
 import torch
 
+from backbone.build import build_backbone
 from backbone.config import MobileNetV2Config
 from backbone.errors import InputError
+from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.training import Algorithm, OptimConfig, Schedule
 from tasks.model import VisionModel
@@ -17,8 +19,8 @@ from tasks.training.optim import build_optimizer, learning_rate_factor, paramete
 
 def model() -> VisionModel:
     backbone = MobileNetV2Config(width=0.1)
-    head = SSDLiteConfig().build(backbone.specs, num_classes=2, image_size=64)
-    return VisionModel(backbone.build(head.taps), {"detection": head})
+    head = build_head(SSDLiteConfig(), backbone.specs, num_classes=2, image_size=64)
+    return VisionModel(build_backbone(backbone, head.taps), {"detection": head})
 
 
 def test_weight_decay_spares_norms_biases_and_depthwise_filters() -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 
 from backbone.blocks import ConvNormAct
+from backbone.build import build_backbone
 from backbone.config import MobileNetV2Config
 from backbone.cost import cost
+from backbone.mobilenet_v2 import MobileNetV2
+from heads.build import build_head
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.ssdlite.config import SSDLiteConfig
 from heads.ssdlite.head import SSDLite
@@ -33,7 +36,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: MobileNetV2Config, num_classes: int = CLASSES) -> None:
         super().__init__()
-        self.backbone = config.build(["last"])
+        self.backbone = build_backbone(config, ["last"])
         self.classifier = nn.Linear(config.specs["last"].channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -71,10 +74,11 @@ class WithHeads(nn.Module):
     def build(cls, backbone: Any, heads: Mapping[str, Any], *, num_classes: int, image_size: int) -> WithHeads:
         """From configurations."""
         built = {
-            name: head.build(backbone.specs, num_classes=num_classes, image_size=image_size)
+            name: build_head(head, backbone.specs, num_classes=num_classes, image_size=image_size)
             for name, head in heads.items()
         }
-        return cls(backbone.build(list(dict.fromkeys(tap for head in built.values() for tap in head.taps))), built)
+        taps = dict.fromkeys(tap for head in built.values() for tap in head.taps)
+        return cls(build_backbone(backbone, list(taps)), built)
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         features = self.backbone(images)
@@ -102,15 +106,15 @@ def classifier_cost(config: MobileNetV2Config, size: int = 224) -> Measured:
 
 def _detector(head: type[SSDLite], part: str = "") -> Measured:
     config = SSDLiteConfig()
-    backbone = MobileNetV2Config().build(config.taps)
+    backbone = MobileNetV2(features=config.taps)
     model = WithHead(backbone, head(config, backbone.specs, num_classes=80, image_size=320))
     return Measured(*cost(model, (1, 3, 320, 320)).part(part)) if part else _measured(model, 320)
 
 
 def _deeplab(output_stride: int, aspp: bool, multi_scale: bool = False) -> Measured:
     config = DeepLabV3Config(aspp=Aspp.full if aspp else Aspp.reduced)
-    backbone = MobileNetV2Config(output_stride=output_stride).build([config.tap])
-    model = WithHead(backbone, config.build(backbone.specs, num_classes=21, image_size=513))
+    backbone = MobileNetV2(output_stride=output_stride, features=[config.tap])
+    model = WithHead(backbone, build_head(config, backbone.specs, num_classes=21, image_size=513))
     if not multi_scale:
         return _measured(model, 513)
     passes = [_measured(model, scaled_size(513, 513, scale)[0]) for scale in SCALES]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from rich.table import Table
 
+from backbone.build import build_backbone
 from backbone.config import OUTPUT_STRIDES, MobileNetV2Config
 from backbone.cost import cost
 from tasks.commands.profile.models import WithHeads
@@ -65,7 +66,7 @@ def choices(config: MobileNetV2Config, heads: Mapping[str, Any], *, num_classes:
 def _spent_again(config: MobileNetV2Config, first: str, others: list[str], shape: tuple[int, ...]) -> int:
     """Multiply-adds of the strided stages beside the dilated ones, which share the first expansion."""
     with torch.device("meta"):
-        model = replace(config, output_stride=COARSEST, last_stride=None).build(["last"])
+        model = build_backbone(replace(config, output_stride=COARSEST, last_stride=None), ["last"])
     strided = cost(model, shape)
     return sum(strided.part(part)[1] for part in (first, *others)) - strided.part(f"{first}.0.expand")[1]
 

@@ -10,6 +10,7 @@ import torch
 from torchvision.ops import box_iou
 
 from backbone.config import MobileNetV2Config
+from heads.build import build_head
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.commands.inspect.coverage import coverage, report_coverage
@@ -43,7 +44,7 @@ def test_shares_by_size() -> None:
     config = SSDLiteConfig()
     found = coverage(cast("DetectionData", Drawn(boxes)), config, SPECS, 320)
     assert found is not None
-    head = config.build(SPECS, num_classes=1, image_size=320)
+    head = build_head(config, SPECS, num_classes=1, image_size=320)
     met = (box_iou(torch.from_numpy(boxes), to_xyxy(head.default_boxes_cxcywh)).amax(dim=1) >= 0.5).float()
     shares = {name: (row.objects, row.share) for name, row in found.now.by_size.items()}
     assert shares["all"] == (150, pytest.approx(met.mean().item()))
@@ -60,7 +61,7 @@ def test_what_is_proposed_covers_what_it_says() -> None:
     assert better is not None
     assert found.now.share < 0.5 < better.share
     config = SSDLiteConfig(min_scale=better.min_scale, max_scale=better.max_scale)
-    head = config.build(SPECS, num_classes=1, image_size=better.image_size)
+    head = build_head(config, SPECS, num_classes=1, image_size=better.image_size)
     met = box_iou(torch.from_numpy(boxes), to_xyxy(head.default_boxes_cxcywh)).amax(dim=1) >= 0.5
     assert better.share == pytest.approx(met.float().mean().item())
     (finding,) = report_coverage(found)

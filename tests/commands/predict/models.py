@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from backbone.build import build_backbone
 from backbone.config import MobileNetV2Config
+from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
@@ -28,10 +30,10 @@ def predictor(*heads: str, size: int = 64, transform: Transform | None = None, s
     torch.manual_seed(0)
     config = MobileNetV2Config(width=0.1)
     built = {
-        name: HEADS[name.partition("_")[0]]().build(config.specs, num_classes=len(NAMES), image_size=size)
+        name: build_head(HEADS[name.partition("_")[0]](), config.specs, num_classes=len(NAMES), image_size=size)
         for name in heads
     }
-    backbone = config.build(sorted({tap for head in built.values() for tap in head.taps}))
+    backbone = build_backbone(config, sorted({tap for head in built.values() for tap in head.taps}))
     return Predictor(
         VisionModel(backbone, built),
         dict.fromkeys(heads, LabelMap(NAMES, IDS)),

@@ -12,7 +12,9 @@ from PIL import Image
 from torch import nn
 
 from backbone import InputError, MobileNetV2Config
+from backbone.build import build_backbone
 from backbone.cost import cost
+from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.commands.profile import comparison as comparisons
 from tasks.commands.profile import table
@@ -107,7 +109,7 @@ def test_table_3_names_its_printing(
 def test_parts_are_the_whole() -> None:
     head = SSDLiteConfig()
     config = MobileNetV2Config()
-    model = WithHead(config.build(head.taps), head.build(config.specs, num_classes=80, image_size=320))
+    model = WithHead(build_backbone(config, head.taps), build_head(head, config.specs, num_classes=80, image_size=320))
     found = cost(model, (1, 3, 320, 320))
     rows = table.parts(model, found)
     assert [row.name for row in rows][:3] == ["stem", "stage1", "stage2"]

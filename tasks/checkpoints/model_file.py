@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import copy
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
-from backbone.mobilenet_v2 import MobileNetV2
+from tasks.data.labels import LabelMap
 from tasks.runs.provenance import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tasks.config.run import Command
     from tasks.model import VisionModel
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tasks.config.run import RunConfig
-    from tasks.data.labels import LabelMap
 
 FORMAT = "trident-1"
 MAX_HEADER = 100_000_000
@@ -56,18 +54,42 @@ def is_foreign(source: str) -> bool:
         if is_name(source):
             return True
     path = Path(source)
-    if not path.is_file() or path.suffix != ".safetensors":
+    if not is_file(path) or path.suffix != ".safetensors":
+        return is_file(path)
+    try:
+        metadata = _read_json(path)[0].get("__metadata__", {})
+    except ValueError:
+        return False
+    return not (isinstance(metadata, dict) and str(metadata.get("format", "")).startswith("trident"))
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a regular file; a name that no file can have is none."""
+    try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], int]:
+    """The JSON in front of a safetensors file, and where the tensors begin.
+
+    Raises:
+        ValueError: there is none.
+    """
     with path.open("rb") as content:
         start = content.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 0 < length <= MAX_HEADER:
-            return False
-        try:
-            metadata = json.loads(content.read(length)).get("__metadata__", {})
-        except (ValueError, AttributeError):
-            return False
-    return "format" not in metadata or not str(metadata["format"]).startswith("trident")
+            raise ValueError("its header has no length that it could have")
+        text = content.read(length)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("its header is nested too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError("its header is no table")
+    return found, 8 + length
 
 
 def read_header(path: str) -> Header:
@@ -77,26 +99,50 @@ def read_header(path: str) -> Header:
         InputError: no such file, damaged, or not one of ours.
     """
     file = Path(path)
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"checkpoint={path}: no such file; give the model.safetensors of a run")
     try:
-        with file.open("rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))
-            if length > MAX_HEADER:
-                raise ValueError("header too long")
-            tensors = json.loads(content.read(length))
+        tensors, start = _read_json(file)
         metadata = tensors.pop("__metadata__", {})
-        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-    except (struct.error, ValueError, KeyError, AttributeError) as error:
+        end = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+        version = metadata.get("format")
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise InputError(f"checkpoint={path}: is no safetensors file, or damaged ({error})") from error
-    if file.stat().st_size != 8 + length + end:
+    if file.stat().st_size != start + end:
         raise InputError(f"checkpoint={path}: is cut short; copy it again")
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"checkpoint={path}: has format {metadata.get('format')}; this version reads {FORMAT}")
+    if version != FORMAT:
+        raise InputError(f"checkpoint={path}: has format {version}; this version reads {FORMAT}")
     try:
-        return Header(**{name: json.loads(metadata[name]) for name in Header.__slots__})
-    except (KeyError, ValueError) as error:
+        plain = {name: json.loads(metadata[name]) for name in Header.__slots__}
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint={path}: its header is incomplete or damaged ({error}); copy it again") from error
+    check_tables(f"checkpoint={path}", plain)
+    check_label_maps(f"checkpoint={path}", plain["labels"])
+    return Header(**plain)
+
+
+def check_tables(what: str, parts: Mapping[str, Any]) -> None:
+    """That each part of a header is a table.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(f"{what}: its header is damaged: {name} is no table; copy it again")
+
+
+def check_label_maps(what: str, labels: Mapping[str, Any]) -> None:
+    """That the labels of every head are some.
+
+    Raises:
+        InputError: they are not.
+    """
+    for head, plain in labels.items():
+        try:
+            LabelMap.from_plain(plain if isinstance(plain, dict) else {})
+        except InputError as error:
+            raise InputError(f"{what}: its header is damaged: head {head}, {error}; copy it again") from error
 
 
 def save_model(path: Path, model: nn.Module, header: Header) -> None:
@@ -112,6 +158,23 @@ def save_model(path: Path, model: nn.Module, header: Header) -> None:
 def left_out(config: RunConfig, header: Header) -> list[str]:
     """Names of a checkpoint's heads that are not used."""
     return [name for name in header.labels if name not in config.named_heads()]
+
+
+def known_labels(what: str, labels: Mapping[str, Any], heads: Iterable[str]) -> dict[str, LabelMap]:
+    """By head, the classes that a file knows.
+
+    Args:
+        labels: of its header.
+
+    Raises:
+        InputError: it does not tell those of a head.
+    """
+    missing = [head for head in heads if head not in labels]
+    if missing:
+        raise InputError(
+            f"{what}: its header is damaged: it does not tell the classes of head {missing[0]}; copy it again"
+        )
+    return {head: LabelMap.from_plain(labels[head]) for head in heads}
 
 
 def check_labels(source: str, known: LabelMap, wanted: LabelMap) -> None:
@@ -139,9 +202,13 @@ def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> N
     Raises:
         InputError: a tensor is missing, too many, or of another shape; the message names the first.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    theirs = load_file(path)
+    try:
+        theirs = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"checkpoint={path}: is damaged ({error}); copy it again") from error
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     for name in [name for name in theirs if name not in ours]:
@@ -163,6 +230,8 @@ NAMED = ("heads@", "data@")
 
 def _header(command: Command, labels: Mapping[str, LabelMap], model: VisionModel) -> Header:
     """What the checkpoint says of itself: the configuration with everything that the weights decided filled in."""
+    from backbone.mobilenet_v2 import MobileNetV2
+
     written = copy.deepcopy(command.written)
     backbone = written["backbone"]
     source = backbone.get("weights")

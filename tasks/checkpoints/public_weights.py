@@ -38,6 +38,16 @@ RESIZED = {"torchvision:IMAGENET1K_V2": 232}
 """Shorter sides that differ: torchvision's `MobileNet_V2_Weights`, at 224 pixels."""
 
 
+def preprocessing(source: str) -> dict[str, Any]:
+    """How the authors of public weights looked at pictures, as values of `ImageNetTransformConfig`; none are known: {}.
+
+    Raises:
+        InputError: the weights cannot be read.
+    """
+    known = PREPROCESSING.get(read(source).origin)
+    return {} if known is None else known | {"resize_size": RESIZED.get(source)}
+
+
 def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: Sequence[str]) -> VisionModel:
     """The model of `config` with backbone and head from `config.checkpoint`.
 
@@ -50,14 +60,11 @@ def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: S
     if not isinstance(config.backbone, MobileNetV2Config):
         raise InputError(f"checkpoint={source}: public weights need backbone=mobilenet_v2")
     weights = read(source)
-    config.backbone.weights = source
-    if isinstance(config.transform, ImageNetTransformConfig) and not any(
-        word.lstrip("+").startswith("transform.") for word in overrides
-    ):
-        for name, value in PREPROCESSING.get(weights.origin, {}).items():
-            setattr(config.transform, name, value)
-        config.transform.resize_size = RESIZED.get(source)
-        log.info("pictures are looked at as %s's authors did: %s", weights.origin, _told(config.transform))
+    if isinstance(config.transform, ImageNetTransformConfig):
+        known = PREPROCESSING.get(weights.origin)
+        theirs = known is not None and all(getattr(config.transform, name) == known[name] for name in known)
+        as_theirs = f" as {weights.origin}'s authors did" * theirs
+        log.info("pictures are looked at%s: %s", as_theirs, _told(config.transform))
     model = build_model(config, labels)
     for name, head in model.heads.items():
         ours = {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}

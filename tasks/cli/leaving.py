@@ -55,5 +55,10 @@ class CommandFailed(SystemExit):
 def _exit(message: str, code: int, reason: str = "") -> NoReturn:
     if speaks():
         sys.stdout.flush()
-        sys.stderr.write(f"trident: {message}\n")
+        sys.stderr.write(f"trident: {one_line(message)}\n")
     raise CommandFailed(code, reason or message)
+
+
+def one_line(message: str) -> str:
+    """A message without what a terminal takes for more than text; parts of it may come from files and their names."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in message)

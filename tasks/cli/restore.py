@@ -10,11 +10,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from backbone.config import MobileNetV2Config
 from backbone.errors import InputError
 from tasks.checkpoints.model_file import GROUPS, is_foreign, read_header
+from tasks.cli.untrusted import NAME, TARGET, check_choices, check_known, check_ours, lay_over
 from tasks.config.heads import nearest
 from tasks.config.run import Mode
-from tasks.deploy.header import read_artifact
+from tasks.data.transforms.config import ImageNetTransformConfig
+from tasks.deploy.header import ArtifactHeader, read_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
     from tasks.checkpoints.model_file import Header
-    from tasks.deploy.header import ArtifactHeader
 
 SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
@@ -30,56 +32,116 @@ FIXED = ("backbone", "head")
 """Of these the option itself cannot be changed: the weights are of that kind."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
+BUILT_IN = "shapes"
+"""Data that is drawn wherever its folder is."""
 
 
 def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take the model from the header of `checkpoint` or `artifact`, and its data unless the command names other data.
 
+    Folders and addresses are the command's alone; see `tasks.cli.untrusted` for what a header may say.
+
     Raises:
-        InputError: the command names another task, backbone or head than the checkpoint holds, or the checkpoint is of
-            a version that knew other groups or keys.
+        InputError: the command names another task, backbone or head than the checkpoint holds, it is of a version that
+            knew other groups or keys, or says what no file may.
     """
     path = str(composed.artifact or composed.checkpoint)
     what = f"checkpoint={path}" if composed.artifact is None else f"artifact={path}"
-    said = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(overrides))}
+    said = _said(overrides)
     without_data = composed.mode is Mode.predict and "data" not in said
     if composed.artifact is None and is_foreign(path):
-        return compose("config", overrides=[f"data={NO_DATA}", *overrides]) if without_data else composed
+        return _with_public_weights(composed, path, overrides, without_data=without_data)
     header = read_header(path) if composed.artifact is None else read_artifact(path)
     for key, override in said.items():
         if composed.artifact is not None and key.partition(".")[0] in (*FIXED, "heads") and "." in key:
             raise InputError(f"{what}: its backbone and heads are in the file; leave {override.input_line} out")
+    check_choices(what, header.choices, GROUPS)
+    groups: dict[str, str] = {}
     for group in GROUPS[:-1] if without_data else GROUPS:
         _check_option(what, group, header.choices, said)
-    groups = {
-        group: choice
-        for group, choice in header.choices.items()
-        if choice is not None and group not in said and "@" not in group
-    }
-    if without_data:
-        groups["data"] = NO_DATA
-    config = compose("config", overrides=[*(f"{group}={choice}" for group, choice in groups.items()), *overrides])
+        if group not in said and (option := header.choices[group]) is not None:
+            check_known(what, group, option)
+            groups[group] = option
+    words = [f"{group}={option}" for group, option in groups.items()] + [f"data={NO_DATA}"] * without_data
+    config = compose("config", overrides=[*words, *overrides])
+    for group, option in groups.items():
+        if group != "task":
+            check_ours(what, f"{group}={option}", config[group])
     for section in SECTIONS:
         saved = header.config.get(section)
         if saved is None or section in said or (section == "data" and without_data):
             continue
-        try:
-            if section == "heads":
-                config.heads = _typed("heads", "heads", _chosen(path, saved, config.only), header)
-            else:
-                if saved.get("parts"):
-                    config.data.parts = _typed("data", "data.parts", saved["parts"], header)
-                OmegaConf.update(config, section, OmegaConf.merge(config[section], saved))
-        except OmegaConfBaseException as error:
-            raise InputError(
-                f"{what}: {error.full_key or section} does not fit this version ({str(error).splitlines()[0]}), so"
-                " another one wrote it; use that version, or train again"
-            ) from error
+        _restore(config, section, saved, what, header, said)
         for key, override in said.items():
             if key.startswith(f"{section}."):
                 value: Any = override.value()
                 OmegaConf.update(config, key, value)
+    if not without_data and "data" not in said:
+        _check_folder(config, header, what, said)
+    if isinstance(header, ArtifactHeader):
+        _fit_artifact(config, header, what)
     return config
+
+
+def _said(overrides: Sequence[str]) -> dict[str, Override]:
+    """The command's words by their key, such as `data`, `data.root` or `heads@heads.objects`."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element().lstrip("+~"): override for override in parsed}
+
+
+def _with_public_weights(
+    composed: DictConfig, path: str, overrides: Sequence[str], *, without_data: bool
+) -> DictConfig:
+    """With the backbone's weights, and with pictures looked at as their authors did, unless the command says how.
+
+    Raises:
+        InputError: the backbone is another's, or the weights cannot be read.
+    """
+    config = compose("config", overrides=[f"data={NO_DATA}", *overrides]) if without_data else composed
+    OmegaConf.to_object(config)  # what is wrong with it is said before torch is loaded
+    if OmegaConf.get_type(config.backbone) is not MobileNetV2Config:
+        raise InputError(f"checkpoint={path}: public weights need backbone=mobilenet_v2")
+    config.backbone.weights = path
+    says_how = any(word.lstrip("+").startswith("transform.") for word in overrides)
+    if OmegaConf.get_type(config.transform) is ImageNetTransformConfig and not says_how:
+        from tasks.checkpoints.public_weights import preprocessing  # brings torch along
+
+        config.transform.merge_with(preprocessing(path))
+    return config
+
+
+def _restore(
+    config: DictConfig,
+    section: str,
+    saved: Any,
+    what: str,
+    header: Header | ArtifactHeader,
+    said: Mapping[str, Override],
+) -> None:
+    """Put a section of a header on that of the configuration.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    try:
+        if not isinstance(saved, dict):
+            raise InputError(f"{what}: its header is damaged: {section} is no mapping of keys to values")
+        if section == "heads":
+            chosen = _chosen(what, saved, config.only)
+            config.heads = {name: _head(name, chosen[name], config, what, header, said) for name in chosen}
+            return
+        if section == "data" and saved.get("parts"):
+            _refuse_parts(what, saved["parts"], header)
+        if section == "data" and isinstance(config.data, DictConfig) and TARGET in config.data:
+            return  # somebody else's: which of its keys name folders is not known here
+        if not isinstance(config[section], DictConfig):
+            raise InputError(f"{what}: its header is damaged: it has {section} values, and no option of {section}")
+        lay_over(config[section], saved, what, section)
+    except OmegaConfBaseException as error:
+        raise InputError(
+            f"{what}: {error.full_key or section} does not fit this version ({str(error).splitlines()[0]}), so another"
+            " one wrote it; use that version, or train again"
+        ) from error
 
 
 def _check_option(what: str, group: str, choices: Mapping[str, Any], said: Mapping[str, Override]) -> None:
@@ -100,7 +162,54 @@ def _check_option(what: str, group: str, choices: Mapping[str, Any], said: Mappi
         )
 
 
-def _chosen(path: str, saved: dict[str, Any], only: Sequence[str] | None) -> dict[str, Any]:
+def _check_folder(config: DictConfig, header: Header | ArtifactHeader, what: str, said: Mapping[str, Override]) -> None:
+    """That the command names the folder of data which has one.
+
+    Raises:
+        InputError: it does not.
+    """
+    choice, data = header.choices["data"], header.config.get("data")
+    if choice != BUILT_IN and isinstance(data, dict) and data.get("root") is not None and "data.root" not in said:
+        raise InputError(
+            f"{what}: was made with data={choice} in a folder, and a file chooses no folder; say data.root=FOLDER"
+        )
+
+
+def _refuse_parts(what: str, parts: Any, header: Header | ArtifactHeader) -> None:
+    """Several data sets have several folders: the command names them all.
+
+    Raises:
+        InputError: always.
+    """
+    names = [name for name in parts if isinstance(name, str) and NAME.fullmatch(name)]
+    words = [
+        f"+{key}={header.choices.get(key) or 'OPTION'} data.parts.{name}.root=FOLDER"
+        for name in names
+        for key in [f"data@data.parts.{name}"]
+    ]
+    raise InputError(
+        f"{what}: was made with data=mixed in folders, and a file chooses no folder; say data=mixed {' '.join(words)}"
+    )
+
+
+def _fit_artifact(config: DictConfig, header: ArtifactHeader, what: str) -> None:
+    """Images of the size that the file takes, and the device that its runtime uses.
+
+    Raises:
+        InputError: the command says another size.
+    """
+    if config.transform.image_size != header.size:
+        raise InputError(
+            f"{what}: takes images of {header.size} x {header.size} pixels, and the command says"
+            f" transform.image_size={config.transform.image_size}; leave it out, or export the model for that size"
+        )
+    if config.evaluation.multi_scale:
+        raise InputError(f"{what}: takes images of one size; leave evaluation.multi_scale out")
+    config.trainer.accelerator = "cpu"
+    config.trainer.precision = "32-true"
+
+
+def _chosen(what: str, saved: dict[str, Any], only: Sequence[str] | None) -> dict[str, Any]:
     """The heads of a checkpoint that are used.
 
     Raises:
@@ -109,20 +218,35 @@ def _chosen(path: str, saved: dict[str, Any], only: Sequence[str] | None) -> dic
     wanted = list(saved if only is None else only)
     there = f"it has {', '.join(saved)}"
     if not wanted:
-        raise InputError(f"only=[]: names no head of checkpoint={path}; {there}")
+        raise InputError(f"only=[]: names no head of {what}; {there}")
     for name in wanted:
         if name not in saved:
-            raise InputError(
-                f"only=[{', '.join(wanted)}]: checkpoint={path} has no {name}, {there}{nearest(name, saved)}"
-            )
+            raise InputError(f"only=[{', '.join(wanted)}]: {what} has no {name}, {there}{nearest(name, saved)}")
     return {name: saved[name] for name in saved if name in wanted}
 
 
-def _typed(group: str, package: str, saved: dict[str, Any], header: Header | ArtifactHeader) -> DictConfig:
-    """Nodes by name as a checkpoint holds them, each typed by the option of `group` that it was made from."""
-    options = ConfigStore.instance().repo[group]
-    nodes: dict[str, Any] = {}
-    for name, plain in saved.items():
-        option = options.get(f"{header.choices.get(f'{group}@{package}.{name}')}.yaml")
-        nodes[name] = plain if option is None else OmegaConf.merge(option.node, plain)
-    return OmegaConf.create(nodes)
+def _head(
+    name: str,
+    saved: Any,
+    config: DictConfig,
+    what: str,
+    header: Header | ArtifactHeader,
+    said: Mapping[str, Override],
+) -> DictConfig:
+    """One of several heads as a checkpoint holds it, typed by the option that it was made from.
+
+    Raises:
+        InputError: that is not one of Trident's own, and the command does not name it.
+    """
+    key = f"heads@heads.{name}"
+    option = ConfigStore.instance().repo["heads"].get(f"{header.choices.get(key)}.yaml")
+    if not NAME.fullmatch(name) or not isinstance(saved, dict) or (option is None and key not in said):
+        raise InputError(f"{what}: its header is damaged: of heads.{name} it does not tell a known kind ({key})")
+    node: DictConfig = config.heads[name] if key in said else OmegaConf.create(option.node)
+    if isinstance(saved.get("head"), dict) and not isinstance(node._get_node("head"), DictConfig):
+        raise InputError(
+            f"{what}: heads.{name}.head may be somebody else's code, and a file may not start it; plug it in by"
+            f" +{key}=any +head@heads.{name}.head=OPTION, or leave it out by only=[..]"
+        )
+    lay_over(node, saved, what, f"heads.{name}")
+    return node

@@ -10,9 +10,8 @@ from rich.console import Console
 
 from backbone.errors import InputError
 from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer, labels_of
-from tasks.checkpoints.model_file import check_labels, is_foreign, left_out, load_into, read_header
+from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, left_out, load_into, read_header
 from tasks.checkpoints.public_weights import load_foreign
-from tasks.data.labels import LabelMap
 from tasks.data.loading.workers import loading_explained
 from tasks.deploy.opening import load_artifact
 from tasks.distributed import group
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.config.run import Command, RunConfig
+    from tasks.data.labels import LabelMap
     from tasks.data.splits import DataSplits, JointSplits
     from tasks.model import VisionModel
     from tasks.runs.log import RunLog
@@ -87,8 +87,8 @@ def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command:
 def _load_own(config: RunConfig, wanted: Mapping[str, LabelMap]) -> VisionModel:
     path = str(config.checkpoint)
     header = read_header(path)
-    for head, labels in wanted.items():
-        check_labels(f"checkpoint={path}", LabelMap.from_plain(header.labels[head]), labels)
+    for head, known in known_labels(f"checkpoint={path}", header.labels, wanted).items():
+        check_labels(f"checkpoint={path}", known, wanted[head])
     model = build_model(config, wanted)
     load_into(path, model, left_out=left_out(config, header))
     return model
@@ -125,8 +125,11 @@ def evaluate_artifact(config: RunConfig, folder: Path, lines: RunLog, command: C
     """
     model, labels = load_artifact(config)
     splits = build_splits(config)
-    for name, wanted in labels_of(config, splits).items():
-        check_labels(f"artifact={config.artifact}", labels[name], wanted)
+    what, wanted = f"artifact={config.artifact}", labels_of(config, splits)
+    for name in wanted:
+        if name not in labels:
+            raise InputError(f"{what}: has no head {name}; it has {', '.join(labels)}: export it again")
+        check_labels(what, labels[name], wanted[name])
     task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1)  # type: ignore[arg-type]
     run_folder.make(folder)
     lines.attach(folder)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
+from tasks.checkpoints.model_file import check_label_maps, check_tables, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,8 @@ MIDDLE = 128
 """The grey level that 8-bit graphs take for zero."""
 METADATA_PROPS = 14
 """Number of `ModelProto.metadata_props` in onnx.proto; `key` and `value` of an entry are 1 and 2."""
+MAX_SIZE = 8192
+"""Side of an input in pixels that a header may name."""
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types of protocol buffers."""
 
@@ -75,11 +79,11 @@ def read_artifact(path: str) -> ArtifactHeader:
         InputError: no such file, damaged, or not one of ours.
     """
     file = Path(path)
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"artifact={path}: no such file; give a file that mode=export wrote")
     try:
         text = _text_of(file)
-    except (ValueError, zipfile.BadZipFile, OSError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"artifact={path}: is damaged or cut short ({error}); export it again") from error
     if text is None:
         raise InputError(
@@ -89,7 +93,7 @@ def read_artifact(path: str) -> ArtifactHeader:
     try:
         plain = json.loads(text)
         version = plain.pop("format")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"artifact={path}: its header is damaged ({error}); export it again") from error
     if version != FORMAT:
         raise InputError(f"artifact={path}: has format {version}; this version reads {FORMAT}")
@@ -97,13 +101,36 @@ def read_artifact(path: str) -> ArtifactHeader:
     if set(plain) != known:
         wrong = ", ".join(sorted(known ^ set(plain)))
         raise InputError(f"artifact={path}: its header does not fit, in {wrong}; export it again")
+    _check(f"artifact={path}", plain)
     header = ArtifactHeader(**plain)
     if set(header.labels) != set(header.heads):
         raise InputError(
             f"artifact={path}: its header does not fit: heads {', '.join(header.heads)}, labels of"
             f" {', '.join(header.labels)}; export it again"
         )
+    check_label_maps(f"artifact={path}", header.labels)
     return header
+
+
+def _check(what: str, plain: dict[str, Any]) -> None:
+    """That every part of a header is of its type, and a size that an input can have.
+
+    Raises:
+        InputError: one is not.
+    """
+    check_tables(what, {name: plain[name] for name in ("heads", "labels", "config", "choices", "provenance")})
+    size, padding = plain["size"], plain["padding"]
+    wrong = [name for name in ("runtime", "precision") if not isinstance(plain[name], str)]
+    if not (_is_whole(size) and 1 <= size <= MAX_SIZE):
+        wrong.append("size")
+    if not (isinstance(padding, list) and len(padding) == 3 and all(_is_whole(p) and 0 <= p <= 255 for p in padding)):
+        wrong.append("padding")
+    if wrong:
+        raise InputError(f"{what}: its header does not fit, in {', '.join(wrong)}; export it again")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text_of(file: Path) -> str | None:

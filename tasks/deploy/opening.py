@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from backbone.errors import InputError
-from tasks.data.labels import LabelMap
+from tasks.checkpoints.model_file import known_labels
 from tasks.data.transforms.config import DeepLabTransformConfig
 from tasks.deploy.artifact import FixedSize, open_artifact
 from tasks.deploy.header import read_artifact
 
 if TYPE_CHECKING:
+    from tasks.data.labels import LabelMap
     from tasks.model import VisionModel
 
 if TYPE_CHECKING:
@@ -29,15 +29,10 @@ def load_artifact(config: RunConfig) -> tuple[FixedSize, dict[str, LabelMap]]:
     """
     path = str(config.artifact)
     header = read_artifact(path)
-    check_size(f"artifact={path}", header.size, config)
-    if config.evaluation.multi_scale:
-        raise InputError(f"artifact={path}: takes images of one size; leave evaluation.multi_scale out")
     fix_size(config, header.size)
-    config.trainer.accelerator = "cpu"
-    config.trainer.precision = "32-true"
     model = open_artifact(path, header)
     log.info("%s: %s, %s, %d x %d pixels", path, header.runtime, header.precision, header.size, header.size)
-    return model, {name: LabelMap.from_plain(plain) for name, plain in header.labels.items()}
+    return model, known_labels(f"artifact={path}", header.labels, header.labels)
 
 
 def fix_size(config: RunConfig, size: int) -> None:
@@ -49,16 +44,3 @@ def fix_size(config: RunConfig, size: int) -> None:
 def padding_of(model: VisionModel) -> list[int]:
     """The grey levels that the backbone takes for zero, as near as 8 bits can say."""
     return [round(255 * float(mean)) for mean in model.backbone.input_mean]  # type: ignore[union-attr]
-
-
-def check_size(what: str, size: int, config: RunConfig) -> None:
-    """That a configuration gives images of the size that a file takes.
-
-    Raises:
-        InputError: it does not.
-    """
-    if config.transform.image_size != size:
-        raise InputError(
-            f"{what}: takes images of {size} x {size} pixels, and the command says"
-            f" transform.image_size={config.transform.image_size}; leave it out, or export the model for that size"
-        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from backbone.errors import InputError
 from tasks.build import build_model, build_trainer
-from tasks.checkpoints.model_file import is_foreign, left_out, load_into, read_header
+from tasks.checkpoints.model_file import is_foreign, known_labels, left_out, load_into, read_header
 from tasks.checkpoints.public_weights import load_foreign
 from tasks.config.run import Task
 from tasks.data.formats.voc.masks import VOC_CLASSES
@@ -55,7 +55,7 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
         model = cast("VisionModel", file)
     else:
         header = read_header(path)
-        labels = {name: LabelMap.from_plain(header.labels[name]) for name in config.named_heads()}
+        labels = known_labels(f"checkpoint={path}", header.labels, config.named_heads())
         model = build_model(config, labels)
         load_into(path, model, left_out=left_out(config, header))
     limit = config.predict.max_side

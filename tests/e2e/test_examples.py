@@ -40,7 +40,9 @@ def test_squares_are_where_they_are_said_to_be() -> None:
     assert bright.mean(dim=0).flip(0).add(0.5).div(64).tolist() == pytest.approx(centre.tolist(), abs=0.02)
 
 
-def test_a_foreign_head_trains_and_evaluates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_foreign_head_trains_and_evaluates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert tiny_run(monkeypatch, tmp_path, "head=centre", CONFIG_DIR) == 0
     run = tmp_path / "run"
     figures = json.loads((run / "metrics.json").read_text())
@@ -48,7 +50,12 @@ def test_a_foreign_head_trains_and_evaluates(monkeypatch: pytest.MonkeyPatch, tm
     assert yaml.safe_load((run / "config.yaml").read_text())["head"]["taps"] == ["stage3", "stage5", "stage7"]
     again = tmp_path / "again"
     words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", f"run_dir={again}", CONFIG_DIR)
-    assert trident(monkeypatch, *words) == 0
+    assert trident(monkeypatch, *words) == 2
+    assert (
+        "head=centre, somebody else's code ('foreign_project.centre_head.CentreHeadConfig'); a file may not start it"
+        in (capsys.readouterr().err)
+    )
+    assert trident(monkeypatch, *words, "head=centre") == 0
     assert json.loads((again / "metrics.json").read_text()) == figures
 
 

@@ -71,7 +71,10 @@ def test_fine_tunes_and_reports_the_test_split(
 
     weights.unlink()
     again = tmp_path / "again"
-    assert trident(monkeypatch, "mode=evaluate", f"checkpoint={run / 'model.safetensors'}", f"run_dir={again}") == 0
+    words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", f"run_dir={again}")
+    assert trident(monkeypatch, *words) == 2
+    assert "was made with data=voc in a folder, and a file chooses no folder; say data.root=" in capsys.readouterr().err
+    assert trident(monkeypatch, *words, f"data.root={tmp_path / 'voc'}") == 0
     assert (again / "metrics.json").read_text() == (run / "metrics.json").read_text()
 
 

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from tasks.build import build_model, labels_of
-from tasks.checkpoints.model_file import GROUPS, MAX_HEADER, check_labels, is_foreign, left_out, load_into, read_header
+from tasks.checkpoints.model_file import (
+    GROUPS,
+    MAX_HEADER,
+    check_labels,
+    is_foreign,
+    known_labels,
+    left_out,
+    load_into,
+    read_header,
+)
 from tasks.checkpoints.public_weights import load_foreign
 from tasks.config.export import Precision
-from tasks.data.labels import LabelMap
 from tasks.deploy.header import ArtifactHeader
 from tasks.deploy.opening import padding_of
 from tasks.runs.provenance import provenance
@@ -38,8 +46,8 @@ def load(config: RunConfig, splits: DataSplits | JointSplits, command: Command) 
         made_with = provenance(path)
     else:
         header = read_header(path)
-        for name, wanted in labels.items():
-            check_labels(f"checkpoint={path}", LabelMap.from_plain(header.labels[name]), wanted)
+        for name, known in known_labels(f"checkpoint={path}", header.labels, labels).items():
+            check_labels(f"checkpoint={path}", known, labels[name])
         model = build_model(config, labels)
         load_into(path, model, left_out=left_out(config, header))
         written, choices = dict(header.config), dict(header.choices)

@@ -15,7 +15,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from backbone.errors import InputError
 from heads.head import Head
-from heads.ssdlite.postprocess import detect, to_pixels
+from heads.ssdlite.postprocess import detect
 from heads.structures import Detections, DetectionTargets
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class CentreHead(Head[CentreOutputs, DetectionTargets, Detections]):
 
     def predict(self, outputs: CentreOutputs, sizes: Tensor) -> list[Detections]:
         scores, boxes = outputs.logits.float().sigmoid(), self.boxes(outputs.distances).clamp(0, 1)
-        return to_pixels(detect(scores, boxes, score_threshold=0.01, nms_iou=0.6, detections=100), sizes)
+        return detect(scores, boxes, sizes, score_threshold=0.01, nms_iou=0.6, detections=100)
 
     def boxes(self, distances: Tensor) -> Tensor:
         """Boxes_xyxy_rel (N, A, 4)."""

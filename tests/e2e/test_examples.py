@@ -55,7 +55,7 @@ def test_a_foreign_head_trains_and_evaluates(
         "head=centre, somebody else's code ('foreign_project.centre_head.CentreHeadConfig'); a file may not start it"
         in (capsys.readouterr().err)
     )
-    assert trident(monkeypatch, *words, "head=centre") == 0
+    assert trident(monkeypatch, "head=centre", *words) == 0
     assert json.loads((again / "metrics.json").read_text()) == figures
 
 

@@ -5,27 +5,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import logging
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backbone.disk import Progress, UnwritableError, check_space, digest_of, writing
+from backbone.disk import Progress, digest_of, writing
 from backbone.errors import InputError
+from backbone.weights.request import MIN_RATE, MirrorError, ascii_address, forget, receive, version_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1 << 18
 MAX_BACKOFF_S = 30.0
-RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class AbsentError(InputError):
@@ -53,18 +47,6 @@ class Checks(NamedTuple):
         return None
 
 
-class _MirrorError(Exception):
-    """One mirror could not deliver; the message says why.
-
-    `again`: whether the same mirror may be asked again. `absent`: whether it said that it has no such file.
-    """
-
-    def __init__(self, why: str, *, again: bool, absent: bool = False) -> None:
-        super().__init__(why)
-        self.again = again
-        self.absent = absent
-
-
 def fetch(
     urls: Sequence[str],
     path: str | Path,
@@ -80,14 +62,15 @@ def fetch(
     """Download one file and return its path.
 
     An existing file that passes the checks is used as it is; one that does not is replaced, with a warning. What an
-    earlier run left in `NAME.part` is continued with an HTTP range, if the server honours it.
+    earlier run left in `NAME.part` is continued with an HTTP range, if the server honours it and, as far as it says so,
+    still has the same version of the file. Without a `size` at most `MAX_BYTES` are taken.
 
     Args:
         urls: mirrors of the same file, http or https, tried in order.
         sha256, md5: in hexadecimal, whole or the first digits; size: bytes. What is None is not checked.
-        attempts: failures in a row, without a new byte in between, after which a mirror is given up.
+        attempts: failures in a row, with hardly a new byte in between, after which a mirror is given up.
         backoff_s: seconds before the second attempt; doubles with every further one, up to 30.
-        timeout_s: seconds without a byte after which an attempt has failed.
+        timeout_s: seconds without a byte, or with hardly one, after which an attempt has failed.
         progress: told of every block.
     Raises:
         AbsentError: no mirror has such a file.
@@ -95,9 +78,10 @@ def fetch(
             file is removed), no space or no right to write.
     """
     path, checks = Path(path), Checks(sha256, md5, size)
-    for url in urls:
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise InputError(f"download of {path.name}: {url!r} is no http:// or https:// address")
+    try:
+        addresses = [ascii_address(url) for url in urls]
+    except InputError as error:
+        raise InputError(f"download of {path.name}: {error}") from None
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to download to")
     if path.exists():
@@ -109,16 +93,17 @@ def fetch(
     with writing(part):
         path.parent.mkdir(parents=True, exist_ok=True)
     failures, absent = [], True
-    for url in urls:
+    for url, address in zip(urls, addresses, strict=True):
         try:
-            _fetch_one(url, part, checks, attempts, backoff_s, timeout_s, progress)
-        except _MirrorError as failure:
+            _fetch_one(address, part, checks, attempts, backoff_s, timeout_s, progress)
+        except MirrorError as failure:
             logger.warning("%s: %s", url, failure)
             failures.append(f"{url}: {failure}")
             absent = absent and failure.absent
             continue
         with writing(path):
             part.replace(path)
+            version_file(part).unlink(missing_ok=True)
         return path
     kept = f"{part} keeps what arrived; run again to go on" if part.exists() else "Run again later"
     raise (AbsentError if absent else InputError)(
@@ -138,17 +123,19 @@ def _fetch_one(
     """Fill `part` from one mirror, checked.
 
     Raises:
-        _MirrorError: it cannot; the partial file stays, unless its checksum is wrong.
+        MirrorError: it cannot; the partial file stays, unless its checksum is wrong.
     """
-    resumed = part.exists() and part.stat().st_size > 0
-    failed = 0
+    most = _size(part)
+    resumed = most > 0
+    hashed = checks.sha256 is not None or checks.md5 is not None
+    failed, began = 0, time.monotonic()
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
-            _receive(url, part, checks.size, timeout_s, progress)
-        except _MirrorError as failure:
-            grown = part.exists() and part.stat().st_size > before
-            failed = 1 if grown else failed + 1
+            receive(url, part, size=checks.size, hashed=hashed, timeout_s=timeout_s, progress=progress)
+        except MirrorError as failure:
+            grown, now = _size(part) - most, time.monotonic()
+            failed = 1 if grown > MIN_RATE * (now - began) else failed + 1
+            most, began = max(most, _size(part)), now
             if not failure.again or failed >= attempts:
                 raise
             wait = min(MAX_BACKOFF_S, backoff_s * 2 ** (failed - 1))
@@ -158,98 +145,13 @@ def _fetch_one(
         wrong = checks.wrong(part, progress)
         if wrong is None:
             return
-        part.unlink()
+        forget(part)
         if not resumed:
-            raise _MirrorError(f"{wrong}; the partial file was removed", again=False)
+            raise MirrorError(f"{wrong}; the partial file was removed", again=False)
         logger.warning("%s: %s, after going on with what an earlier run had left; starting from zero", url, wrong)
         resumed = False
 
 
-def _receive(url: str, part: Path, size: int | None, timeout_s: float, progress: Progress | None) -> None:
-    """One request; appends to `part` what the server sends, until the file is complete.
-
-    Raises:
-        _MirrorError: refused, cut, or an answer that does not fit.
-    """
-    start = part.stat().st_size if part.exists() else 0
-    if size is not None and start >= size:
-        if start == size:
-            return
-        part.unlink()
-        start = 0
-    headers = {"User-Agent": "trident", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers)
-    with _network(), _past_the_end(part, start), urllib.request.urlopen(request, timeout=timeout_s) as answer:
-        total = _total(answer, start)
-        honoured = answer.status == http.client.PARTIAL_CONTENT
-        if honoured and not (answer.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
-            part.unlink(missing_ok=True)
-            raise _MirrorError(f"the server sent another range: {answer.headers['Content-Range']}", again=True)
-        if size is not None and total is not None and total != size:
-            raise _MirrorError(f"expected {size} bytes, the server has {total}", again=False)
-        done = start if honoured else 0
-        check_space(part.parent, 0 if total is None else total - done)
-        with writing(part), part.open("ab" if honoured else "wb") as file:
-            for block in _blocks(answer):
-                file.write(block)
-                done += len(block)
-                if progress is not None:
-                    progress("downloading", done, total)
-    if total is not None and done != total:
-        raise _MirrorError(f"the connection broke after {done} of {total} bytes", again=True)
-
-
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """What arrives, as it arrives; errors of the network are told from errors of the disk by where they are raised."""
-    while True:
-        with _network():
-            block = answer.read1(CHUNK)
-        if not block:
-            return
-        yield block
-
-
-def _total(answer: http.client.HTTPResponse, start: int) -> int | None:
-    """Bytes of the whole file, if the server says so."""
-    whole = (answer.headers["Content-Range"] or "").rpartition("/")[2]
-    if whole.isdigit():
-        return int(whole)
-    length = answer.headers["Content-Length"]
-    if length is None:
-        return None
-    return int(length) + (start if answer.status == http.client.PARTIAL_CONTENT else 0)
-
-
-@contextlib.contextmanager
-def _past_the_end(part: Path, start: int) -> Iterator[None]:
-    """A partial file that the server's file does not reach (HTTP 416) is of no use: it is removed."""
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            error.close()
-            part.unlink()
-            raise _MirrorError(f"the server has no bytes after {start}; starting from zero", again=True) from None
-        raise
-
-
-@contextlib.contextmanager
-def _network() -> Iterator[None]:
-    """Turns what the network raises into `_MirrorError`."""
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _MirrorError(
-            f"HTTP {error.code} {error.reason}",
-            again=error.code in RETRIED_STATUS,
-            absent=error.code in (http.client.NOT_FOUND, http.client.GONE),
-        ) from None
-    except UnwritableError:  # the disk's, not the network's
-        raise
-    except urllib.error.URLError as error:
-        raise _MirrorError(str(getattr(error.reason, "strerror", None) or error.reason), again=True) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _MirrorError(str(getattr(error, "strerror", None) or error or type(error).__name__), again=True) from None
+def _size(part: Path) -> int:
+    """Bytes of what has arrived."""
+    return part.stat().st_size if part.exists() else 0

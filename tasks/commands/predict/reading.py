@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from backbone.disk import writing
 from backbone.errors import InputError
 from backbone.weights.download import fetch
 from tasks.data.config import MAX_MEGAPIXELS
@@ -117,7 +118,10 @@ class Reader:
         try:
             path = Path(picture.where)
             if is_address(picture.where):
-                path = fetch([picture.where], self.downloads / name, attempts=ATTEMPTS)
+                path = self.downloads / name
+                with writing(path):
+                    path.unlink(missing_ok=True)  # of an earlier run, which could not use it, or had no time to
+                path = fetch([picture.where], path, attempts=ATTEMPTS)
             content = EncodedImage(picture.where, read_bytes(path), MAX_MEGAPIXELS)
             return Opened(picture, name, content, stamp_of(picture))
         except InputError as error:
@@ -143,6 +147,6 @@ def stamp_of(picture: Picture) -> list[int] | None:
         return None
     try:
         status = Path(picture.where).stat()
-    except OSError:
+    except (OSError, ValueError):  # a path with NUL is no path
         return None
     return [status.st_size, status.st_mtime_ns]

@@ -89,6 +89,8 @@ def read_bytes(path: str | Path) -> bytes:
             return file.read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+    except ValueError as error:  # NUL
+        raise InputError(f"{str(path)!r}: is no path ({error}); {REMEDY}") from error
 
 
 def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:

@@ -29,6 +29,8 @@ ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a lis
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
 MAX_NAME = 100
+UNNAMED = "image"
+"""Name of results whose source gives none."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,10 +90,20 @@ def output_stem(file: str) -> PurePosixPath:
     An address gives its last part; a path that is absolute or leads upwards, the name of the file.
     """
     if is_address(file):
-        name = STRANGE.sub("_", unquote(urlsplit(file).path.rstrip("/").rpartition("/")[2]))[-MAX_NAME:]
-        return PurePosixPath(name.strip(". ") or "picture")
+        name = STRANGE.sub("_", unquote(_path_of(file).rstrip("/").rpartition("/")[2]))[-MAX_NAME:].strip(". ")
+        return PurePosixPath(name or UNNAMED)
     path = PurePosixPath(Path(file).as_posix())
-    return PurePosixPath(path.name) if path.is_absolute() or Path(file).drive or ".." in path.parts else path
+    inside = not (path.is_absolute() or Path(file).drive or ".." in path.parts)
+    name = path.name.strip(".")
+    return (path if inside else PurePosixPath(path.name)) if name else PurePosixPath(UNNAMED)
+
+
+def _path_of(address: str) -> str:
+    """The part of an address behind its host; empty if it is malformed, which the one who opens it will say."""
+    try:
+        return urlsplit(address).path
+    except ValueError:
+        return ""
 
 
 class Names:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from backbone.disk import writing
 from backbone.errors import InputError
-from backbone.weights.download import CHUNK
+from backbone.weights.request import CHUNK
 from tasks.data.files.download import transfer_bar
 
 if TYPE_CHECKING:

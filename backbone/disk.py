@@ -91,8 +91,8 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Write text (UTF-8) or bytes by `whole_file`."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write text (UTF-8) or bytes by `whole_file`. What Unicode cannot say, as of a file's name, comes as `\\udcff`."""
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with whole_file(path, durable=durable) as part:
         part.write_bytes(data)
 

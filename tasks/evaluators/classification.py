@@ -93,7 +93,9 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
         contact sheet of the surest mistakes and some right answers.
         """
         names = self.labels.names
-        with (folder / f"predictions{suffix}.csv").open("w", encoding="utf-8", newline="") as file:
+        with (folder / f"predictions{suffix}.csv").open(
+            "w", encoding="utf-8", errors="backslashreplace", newline=""
+        ) as file:
             rows = csv.writer(file)
             count = min(NAMED, len(names))
             rows.writerow(["image", "truth", *(f"{what}_{n}" for n in range(1, count + 1) for what in ("class", "p"))])

@@ -41,7 +41,7 @@ class RunLog:
 
     def attach(self, folder: Path) -> None:
         """Write to `folder / "run.log"` what was said so far, and from now on everything at once."""
-        file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        file = logging.FileHandler(folder / "run.log", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._kept.setTarget(file)
         self._kept.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import runpy
 import signal
 import sys
@@ -254,6 +255,52 @@ def test_addresses(predict: Predict, photos: Path, tmp_path: Path, capsys: pytes
         assert "HTTP 404" in table(out / "failed.csv")[0]["reason"]
         assert {row["file"] for row in table(out / "classes.csv")} == {*lines[:2], lines[3]}
         assert predict("classification", server.url("a.jpg"), tmp_path / "one") == 0
+
+
+def test_an_address_that_gave_no_picture_is_asked_anew(predict: Predict, tmp_path: Path) -> None:
+    with Server() as server:
+        server.files["a.jpg"] = b"<html>log in</html>"
+        out = tmp_path / "out"
+        assert predict("classification", server.url("a.jpg"), out) == 2
+        server.files["a.jpg"] = jpeg(picture(30, 40))
+        assert predict("classification", server.url("a.jpg"), out) == 0
+        assert len(server.asked) == 2
+        assert predict("classification", server.url("a.jpg"), out) == 0
+        assert len(server.asked) == 2, "what was answered is not asked for again"
+
+
+def test_bad_lines_of_a_list_are_failures_of_their_own(
+    predict: Predict, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = "http://127.0.0.1:9/"
+    lines = [
+        ".",
+        "..",
+        "nul\0.jpg",
+        "x y.jpg",
+        "long" * 99,
+        "http://[::1",
+        "http://",
+        f"{closed}caf\u00e9.jpg",
+        f"{closed}a b",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(["photos/a.png", *lines]), encoding="utf-8")
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert predict("classification", tmp_path / "list.txt", out, "predict.pictures=false") == 2
+        assert f"{len(lines)} of {len(lines) + 1} pictures could not be read" in capsys.readouterr().err
+        assert [row["file"] for row in table(out / "failed.csv")] == lines
+        assert {row["file"] for row in table(out / "classes.csv")} == {"photos/a.png"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_that_is_no_text(predict: Predict, photos: Path, tmp_path: Path) -> None:
+    (photos / "a.png").rename(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))
+    out = tmp_path / "out"
+    assert predict("classification", photos, out) == 0
+    assert predict("classification", photos, out) == 0, "and goes on with what it wrote"
+    names = [image["file_name"] for image in json.loads((out / "images.json").read_text())["images"]]
+    assert "\udcff.png" in names
 
 
 def test_a_video(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

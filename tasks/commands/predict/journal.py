@@ -112,7 +112,7 @@ class Journal:
         self._last_id = max(self._last_id, entry.image_id)
 
     def _append(self, content: Mapping[str, Any]) -> None:
-        line = json.dumps(content, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
         with writing(self.path):
             self._file.seek(0, 2)
             self._file.write(line)

@@ -119,5 +119,5 @@ def _write_table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> No
 
 @contextmanager
 def _file(path: Path) -> Iterator[TextIO]:
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file

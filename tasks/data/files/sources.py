@@ -29,7 +29,7 @@ ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a lis
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
 MAX_NAME = 100
-UNNAMED = "image"
+UNNAMED = "picture"
 """Name of results whose source gives none."""
 
 

@@ -96,6 +96,12 @@ def test_nothing_there(tmp_path: Path) -> None:
         ("https://h/", "picture"),
         ("https://h/..", "picture"),
         ("https://h/%2e%2e%2fa:b.jpg", "_a_b.jpg"),
+        ("http://[::1", "picture"),
+        (".", "picture"),
+        ("..", "picture"),
+        ("/", "picture"),
+        ("a/..", "picture"),
+        ("a\0.jpg", "a\0.jpg"),
     ],
 )
 def test_results_stay_below_their_folder(file: str, stem: str) -> None:
@@ -111,6 +117,15 @@ def test_names_do_not_collide() -> None:
     again = Names()
     again.keep("a/x")
     assert again.give("a/x.bmp") == "a/x.bmp"
+
+
+@given(st.text())
+def test_any_line_of_a_list_has_a_name_below_the_folder(line: str) -> None:
+    for file in (line, f"http://{line}", f"https://h/{line}"):
+        name = Path(Names().give(file))
+        assert name.name
+        assert not name.is_absolute()
+        assert ".." not in name.parts
 
 
 @given(st.lists(st.text("aA./b", min_size=1, max_size=6).map(lambda text: f"{text}.jpg"), max_size=40))

@@ -11,6 +11,7 @@ from torch import nn
 
 from tasks.distributed import group, sharing
 from tasks.distributed.norms import GlobalBatchNorm, average_statistics
+from tasks.evaluators.base import figures_of_all
 from tasks.inference import predict
 from tasks.training.balance import FixedWeights
 from tasks.training.gradients import gradient_norms, shared_feature
@@ -162,7 +163,7 @@ class VisionTask(L.LightningModule):
             evaluator.reset()
 
     def on_validation_epoch_end(self) -> None:
-        by_head = sharing.figures(self.evaluators)
+        by_head = figures_of_all(self.evaluators)
         figures = {
             f"val/{self.evaluators[head].prefix}{name}": value
             for head, found in by_head.items()

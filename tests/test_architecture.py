@@ -106,6 +106,24 @@ def loaded_by(module: str, seen: set[str] | None = None) -> set[str]:
 
 
 PRODUCT = files_of(*PACKAGES)
+LAYERS = (
+    "run", "cli", "commands", "build", "report", "predict", "deploy", "vision_task", "training", "inference",
+    "evaluators", "checkpoints", "distributed", "model", "data", "metrics", "drawing", "papers", "timing", "runs",
+    "config",
+)  # fmt: skip
+"""Of `tasks`, top to bottom; imports go down only."""
+MAX_LOOSE_MODULES = 6
+STILL_CLIMB: set[tuple[str, str]] = {
+    ("tasks.checkpoints.public_weights", "tasks.build"),
+    ("tasks.commands.dispatch", "tasks.cli.compose"),
+    ("tasks.commands.dispatch", "tasks.cli.leaving"),
+    ("tasks.commands.sweep.child", "tasks.cli.leaving"),
+    ("tasks.commands.sweep.child", "tasks.run"),
+    ("tasks.commands.sweep.measuring", "tasks.cli.compose"),
+    ("tasks.predict.building", "tasks.build"),
+    ("tasks.predict.loading", "tasks.cli.restore"),
+}
+"""Imports that are on their way out."""
 SHOWN = [*PRODUCT, *files_of("benchmarks", "examples")]
 ALL = [*SHOWN, *files_of("tests")]
 LIGHT = [
@@ -123,6 +141,43 @@ every_file = pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_there_is_something_to_look_at() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in PRODUCT} == set(PACKAGES)
     assert ROOT / "backbone" / "config.py" in CONFIGS
+
+
+@cache
+def our_imports(path: Path) -> frozenset[str]:
+    """Our modules that a file imports: at its top, inside functions, and for types."""
+    names = {name for name in imports_of(path) if path_of(name) in PRODUCT} - {module_of(path)}
+    return frozenset(name for name in names if not any(other.startswith(f"{name}.") for other in names))
+
+
+def layer_of(module: str) -> int | None:
+    package, _, rest = module.partition(".")
+    return LAYERS.index(rest.partition(".")[0]) if package == "tasks" and rest else None
+
+
+def test_imports_go_down_the_layers() -> None:
+    climbs = set()
+    for path in files_of("tasks"):
+        mine = layer_of(module_of(path))
+        for name in our_imports(path):
+            theirs = layer_of(name)
+            if mine is not None and theirs is not None and theirs < mine:
+                climbs.add((module_of(path), name))
+    assert climbs <= STILL_CLIMB
+
+
+def test_there_is_no_circle_of_files() -> None:
+    """Files are taken away that import nothing of what is left; in a circle none ever can."""
+    left = {module_of(path): set(our_imports(path)) for path in PRODUCT}
+    while free := {module for module, imports in left.items() if not imports & left.keys()}:
+        left = {module: imports for module, imports in left.items() if module not in free}
+    assert not left
+
+
+def test_every_module_of_tasks_has_a_layer_and_few_are_loose() -> None:
+    inside = {path.relative_to(ROOT / "tasks").parts[0] for path in files_of("tasks")} - {"__init__.py"}
+    assert {name.removesuffix(".py") for name in inside} <= set(LAYERS)
+    assert len([name for name in inside if name.endswith(".py")]) <= MAX_LOOSE_MODULES
 
 
 @pytest.mark.parametrize("path", files_of("backbone"), ids=name_of)

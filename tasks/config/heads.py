@@ -12,12 +12,9 @@ from backbone.errors import InputError
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.data.config import MixedConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from tasks.config.run import RunConfig
 
 
 class Kind(Enum):
@@ -76,24 +73,27 @@ MANY = "multitask"
 READS_DATA = ("train", "evaluate")
 
 
-def check_heads(config: RunConfig) -> None:
-    """The names of heads, their number, and that each has data.
+def check_heads(task: str, mode: str, heads: Mapping[Any, Any], data: Any) -> None:
+    """Check the names of heads, their number, and that each has data.
 
+    Args:
+        task, mode: names of these options.
+        heads: those of task=multitask by name.
+        data: its configuration; several data sets have `parts`.
     Raises:
         InputError: one of them does not fit.
     """
-    many = config.task.value == MANY
-    if config.only is not None and config.checkpoint is None:
-        raise InputError(f"only={list(config.only)}: chooses among the heads of a checkpoint; give checkpoint=FILE")
-    if not many:
-        _check_single(config)
+    if task != MANY:
+        if heads:
+            raise InputError(f"heads={{{', '.join(heads)}}}: needs task={MANY}; task={task} has `head`")
+        if _is_mixed(data):
+            raise InputError(f"data=mixed: needs task={MANY}; task={task} learns from one data set")
         return
-    if config.mode.value == "inspect":
+    if mode == "inspect":
         raise InputError(
             f"mode=inspect task={MANY}: looks at one data set at a time; name the task of one head and its"
             " data, such as task=detection data=coco"
         )
-    heads: Mapping[Any, Any] = config.heads or {}
     for name, head in heads.items():
         _check_name(name)
         if not isinstance(head, HeadConfig):
@@ -106,17 +106,15 @@ def check_heads(config: RunConfig) -> None:
             raise InputError(f"heads.{name}.head: is not set; say +head@heads.{name}.head=ssdlite or another head")
     if not heads:
         raise InputError(f"heads: there are none; add one by +heads@heads.NAME=ssdlite, or leave task={MANY} out")
-    if config.mode.value == "train" and not any(head.factor for head in heads.values()):
+    if mode == "train" and not any(head.factor for head in heads.values()):
         raise InputError("heads.*.factor=0: of every head, so none learns; give one a positive factor")
-    if config.mode.value in READS_DATA:
-        check_parts(heads, config.data)
+    if mode in READS_DATA:
+        check_parts(heads, data)
 
 
-def _check_single(config: RunConfig) -> None:
-    if config.heads:
-        raise InputError(f"heads={{{', '.join(config.heads)}}}: needs task={MANY}; task={config.task.value} has `head`")
-    if isinstance(config.data, MixedConfig):
-        raise InputError(f"data=mixed: needs task={MANY}; task={config.task.value} learns from one data set")
+def _is_mixed(data: Any) -> bool:
+    """Whether a data configuration is of several data sets."""
+    return hasattr(data, "parts")
 
 
 def _check_name(name: Any) -> None:
@@ -127,12 +125,12 @@ def _check_name(name: Any) -> None:
 
 
 def check_parts(heads: Mapping[str, HeadConfig], data: Any) -> None:
-    """That every head has a part of the data, and every part a head.
+    """Check that every head has a part of the data, and every part a head.
 
     Raises:
         InputError: one has not.
     """
-    if not isinstance(data, MixedConfig):
+    if not _is_mixed(data):
         for name, head in heads.items():
             if head.data is not None:
                 raise InputError(f"heads.{name}.data={head.data}: the data is one data set; several need data=mixed")
@@ -157,7 +155,7 @@ def check_parts(heads: Mapping[str, HeadConfig], data: Any) -> None:
 
 
 def part_of(name: str, head: HeadConfig) -> str:
-    """Of `data.parts`, the one that a head learns from."""
+    """Name the one of `data.parts` that a head learns from."""
     return head.data or name
 
 

@@ -91,7 +91,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"seed={self.seed}: must not be negative")
-        check_heads(self)
+        if self.only is not None and self.checkpoint is None:
+            raise InputError(f"only={list(self.only)}: chooses among the heads of a checkpoint; give checkpoint=FILE")
+        check_heads(self.task.value, self.mode.value, self.heads or {}, self.data)
         self._check_artifact()
         if self.trainer.max_epochs is None and self.trainer.max_steps is None:
             raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")

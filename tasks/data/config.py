@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from backbone.errors import InputError
 
@@ -37,6 +37,8 @@ class DataConfig:
     timeout: float | None = 600.0
     """Seconds that a batch may take to come from those processes before the run ends with an error; null: any time."""
     bad_boxes: BadBoxes = BadBoxes.error
+    benchmark: ClassVar[str] = ""
+    """Public benchmark that this is, for published figures: coco, voc or imagenet."""
 
     def __post_init__(self) -> None:
         _check_at_least("batch_size", self.batch_size, 1)
@@ -75,6 +77,7 @@ class CocoConfig(DataConfig):
     For segmentation the outlines become masks of VOC's classes; everything else is background.
     """
 
+    benchmark: ClassVar[str] = "coco"
     root: str | None = None
     train_split: str = "train2017"
     val_split: str = "val2017"
@@ -96,6 +99,7 @@ class VocConfig(DataConfig):
     masks, `SegmentationClass/*.png` and `ImageSets/Segmentation/{split}.txt`.
     """
 
+    benchmark: ClassVar[str] = "voc"
     root: str | None = None
     """Folder that holds these, or the `VOCdevkit` above it."""
     classes: list[str] | None = None
@@ -170,6 +174,7 @@ class FolderConfig(ImagesConfig):
 class ImageNetConfig(ImagesConfig):
     """ImageNet of 2012, as it was published or with `train/{wnid}/`, `val/{wnid}/`; see `formats.imagenet`."""
 
+    benchmark: ClassVar[str] = "imagenet"
     train_split: str | None = None
     """Folder below `root`; None: `train` or `ILSVRC2012_img_train`."""
     val_split: str | None = None

@@ -6,7 +6,7 @@ images. These parts differ, so the mean of the means is not the mean. Each is we
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from heads.structures import Batch
     from tasks.data.splits import DataSplits, JointSplits
-    from tasks.evaluators.base import Evaluator
 
 
 def check_size(splits: DataSplits | JointSplits, *, training: bool) -> None:
@@ -93,12 +92,3 @@ def merged(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Ten
                 sums.setdefault(name, {}).setdefault(part, 0.0)
                 sums[name][part] += value / len(everyone)
     return {name: {part: torch.tensor(value) for part, value in losses.items()} for name, losses in sums.items()}
-
-
-def figures(evaluators: Mapping[str, Evaluator[Any]]) -> dict[str, dict[str, float | None]]:
-    """By head, the figures of all that all processes saw. The evaluators of the first process then hold all of it."""
-    parts = group.gather({name: evaluator.state() for name, evaluator in evaluators.items()})
-    for other in parts[1:]:
-        for name, evaluator in evaluators.items():
-            evaluator.merge(other[name])
-    return group.broadcast(lambda: {name: evaluator.figures() for name, evaluator in evaluators.items()})

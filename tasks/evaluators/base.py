@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from backbone.errors import InputError
+from tasks.distributed import group
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rich.console import Console
@@ -87,3 +89,12 @@ def merged(mine: dict[int, Value], theirs: dict[int, Value]) -> dict[int, Value]
             " repeats no image"
         )
     return dict(sorted((mine | theirs).items()))
+
+
+def figures_of_all(evaluators: Mapping[str, Evaluator[Any]]) -> dict[str, dict[str, float | None]]:
+    """Figures by head over what all processes evaluated. The evaluators of the first process then hold all of it."""
+    parts = group.gather({name: evaluator.state() for name, evaluator in evaluators.items()})
+    for other in parts[1:]:
+        for name, evaluator in evaluators.items():
+            evaluator.merge(other[name])
+    return group.broadcast(lambda: {name: evaluator.figures() for name, evaluator in evaluators.items()})

@@ -8,7 +8,6 @@ from backbone.config import MobileNetV2Config
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.run import Task
-from tasks.data.config import CocoConfig, ImageNetConfig, VocConfig
 from tasks.papers.tables import CHECKPOINTS, TABLE_4, TABLE_6, TABLE_7
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
     from tasks.papers.tables import PaperTable
 
-WHOLE = {CocoConfig: 5000, VocConfig: 1449, ImageNetConfig: 50_000}
-"""Validation images of COCO 2017, VOC 2012's segmentation and ImageNet."""
+WHOLE = {"coco": 5000, "voc": 1449, "imagenet": 50_000}
+"""Validation images of COCO 2017, VOC 2012's segmentation and ImageNet, by the `benchmark` of a configuration."""
 
 
 class Reference(NamedTuple):
@@ -44,15 +43,16 @@ def references(
         backbone, head, data, transform: configurations of any kind.
         images: how many were evaluated; figures of a part of the set are said to be that.
     """
-    whole = next((count for kind, count in WHOLE.items() if isinstance(data, kind)), None)
-    if whole is None:
+    benchmark = getattr(data, "benchmark", "")
+    if benchmark not in WHOLE:
         return []
+    whole = WHOLE[benchmark]
     caveat = "" if images == whole else f", on the {'other' if images > whole else 'whole'} set of {whole:,} images"
-    if task is Task.classification and isinstance(data, ImageNetConfig):
+    if task is Task.classification and benchmark == "imagenet":
         found = _classifier(backbone, transform)
-    elif task is Task.detection and isinstance(data, CocoConfig):
+    elif task is Task.detection and benchmark == "coco":
         found = _detector(backbone, head, transform)
-    elif task is Task.segmentation and isinstance(data, VocConfig):
+    elif task is Task.segmentation and benchmark == "voc":
         found = _segmenter(backbone, head, multi_scale)
     else:
         return []

@@ -1,4 +1,4 @@
-"""From a configuration to a head."""
+"""Construction of a head from its configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def build_head(
     config: Any, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int
 ) -> Head[Any, Any, Any]:
-    """The head on a backbone that offers `specs`.
+    """Build the head that `config` describes on a backbone that offers `specs`.
 
     Args:
         config: ours, or another's, whose own `build` is called with the same arguments.

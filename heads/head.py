@@ -1,4 +1,4 @@
-"""What a head is."""
+"""Interface of a head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Losses(dict[str, Tensor]):
     of one process with all images.
 
     Args:
-        normalizer: the amount: matched boxes, or pixels that are not void.
+        normalizer: the amount: matched boxes, or pixels that are not ignored.
     """
 
     def __init__(self, losses: Mapping[str, Tensor], *, normalizer: Tensor | int) -> None:
@@ -33,7 +33,7 @@ class Losses(dict[str, Tensor]):
 
 
 class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
-    """From named features to an answer, in three steps that never depend on each other's mode.
+    """Named features to predictions, in three steps that never depend on each other's mode.
 
     Attributes:
         taps: the features that `forward` needs.
@@ -51,10 +51,10 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
 
     @abstractmethod
     def predict(self, outputs: OutputsT, sizes: Tensor) -> list[PredictionsT]:
-        """An answer for each image, in the pixels of the original images of `sizes` (N, 2): height, width."""
+        """Prediction for each image, in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What somebody else's weights hold for this head, under the names of its `state_dict`; empty: nothing.
+        """Tensors of somebody else's weights under the names of this head's `state_dict`; empty: there are none.
 
         Args:
             tensors: of `backbone.weights.Weights`, which keeps the names of what is no backbone's.

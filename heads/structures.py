@@ -1,4 +1,4 @@
-"""What heads are taught and what they answer. One type per arrow of the data flow, all plain tensors.
+"""Targets and predictions of heads, and the batch that carries them: one type for each, all plain tensors.
 
 Shapes: N images, M objects in the image that has most, D detections in an image, H W pixels.
 """
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VOID = 255
-"""In a mask: a pixel that is of no class, neither taught nor scored."""
+"""Value of the pixels of a mask that are of no class: they count neither in the loss nor in a metric."""
 
 
 class _OnDevice:
-    """Moves every tensor of a dataclass; what is no tensor stays."""
+    """Dataclass that moves all its tensors at once; what is no tensor stays."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class _OnDevice:
 
 
 class Targets(Protocol):
-    """What one head is taught about a batch of images."""
+    """Targets of one head for a batch of images."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self: ...
 
@@ -52,7 +52,7 @@ class Targets(Protocol):
 
 @dataclass(slots=True)
 class ClassificationTargets(_OnDevice):
-    """One class for every image, or two where images were mixed.
+    """Class of every image, or two classes where images were mixed.
 
     Attributes:
         labels: (N,) int64, 0 .. K-1.
@@ -82,10 +82,10 @@ class DetectionTargets(_OnDevice):
 
 @dataclass(slots=True)
 class SegmentationTargets(_OnDevice):
-    """The class of every pixel of a batch.
+    """Class of every pixel of a batch.
 
     Attributes:
-        masks: (N, H, W) uint8, 0 .. K-1, of the images as the model sees them; 255 is void.
+        masks: (N, H, W) uint8, 0 .. K-1, of the images as the model sees them; 255 is ignored.
     """
 
     masks: Tensor
@@ -93,7 +93,7 @@ class SegmentationTargets(_OnDevice):
 
 @dataclass(slots=True)
 class Classification(_OnDevice):
-    """What one image shows.
+    """Class scores of one image.
 
     Attributes:
         scores: (K,) float32, probabilities; NaN where the model gave no number.
@@ -104,7 +104,7 @@ class Classification(_OnDevice):
 
 @dataclass(slots=True)
 class LabelMask(_OnDevice):
-    """What every pixel of one image shows.
+    """Class of every pixel of one image.
 
     Attributes:
         mask: (H, W) uint8, 0 .. K-1, in pixels of the original image.
@@ -115,7 +115,7 @@ class LabelMask(_OnDevice):
 
 @dataclass(slots=True)
 class Detections(_OnDevice):
-    """What was found in one image, best first.
+    """Objects found in one image, best first.
 
     Attributes:
         boxes_xyxy_px: (D, 4) float32, corners in pixels of the original image.
@@ -130,11 +130,11 @@ class Detections(_OnDevice):
 
 @dataclass(slots=True)
 class Batch(_OnDevice):
-    """Images and what is known of them, as they leave the loader.
+    """Images with their targets, as they leave the loader.
 
     Attributes:
         images: (N, 3, H, W) uint8, RGB; scaled to the backbone's input on the device.
-        targets: what each head is taught, by the head's name.
+        targets: by the head's name.
         sizes: (N, 2) int64, height and width of the original images in pixels.
         image_ids: (N,) int64, the data set's own ids.
         rows: of a head that not all images have labels for, (L,) int64, those that have; its targets are of these
@@ -148,7 +148,7 @@ class Batch(_OnDevice):
     rows: dict[str, Tensor] = field(default_factory=dict)
 
     def of(self, head: str) -> Batch:
-        """The images that have labels for a head, with what it is taught."""
+        """Images that have labels for a head, with its targets."""
         targets = {head: self.targets[head]} if head in self.targets else {}
         rows = self.rows.get(head)
         if rows is None:

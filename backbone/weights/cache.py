@@ -21,7 +21,7 @@ SHA256_DIGITS = 64
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: TRIDENT_CACHE, else the platform's folder for caches."""
+    """Folder of the downloads: TRIDENT_CACHE, else the platform's folder for caches."""
     if told := os.environ.get("TRIDENT_CACHE"):
         return Path(told)
     if sys.platform == "win32":
@@ -39,7 +39,7 @@ def is_name(source: str) -> bool:
 
 
 def download(source: str, progress: Progress | None = None) -> tuple[Path, str]:
-    """The file of `source:name`, and how it was checked, in words.
+    """Path of the file of `source:name`, downloaded if need be, and how it was checked, in words.
 
     Raises:
         InputError: no such name; the file cannot be had, or is another than was published or pinned.
@@ -80,7 +80,7 @@ def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> tuple[P
 
 
 def _pinned(pin: Path) -> str:
-    """The hash in a file such as `sha256sum` writes."""
+    """Hash in a file such as `sha256sum` writes."""
     words = pin.read_text(encoding="utf-8", errors="replace").split()
     if not words or len(words[0]) != SHA256_DIGITS or set(words[0]) - set("0123456789abcdef"):
         raise InputError(f"{pin}: must begin with a sha256 in hexadecimal; remove it to record it anew")

@@ -1,4 +1,4 @@
-"""d-li14's `mobilenetv2.pytorch`: blocks are flat lists of layers, the last convolution is outside `features`."""
+"""Names of d-li14's `mobilenetv2.pytorch`: blocks are flat lists, the last convolution is outside `features`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYERS = {
     "7": "project.norm",
 }
 FIRST_LAYERS = {"0": "depthwise.conv", "1": "depthwise.norm", "3": "project.conv", "4": "project.norm"}
-"""Of the first block, which does not expand."""
+"""Layers of the first block, which does not expand."""
 ENDS = {"0": "conv", "1": "norm"}
 
 

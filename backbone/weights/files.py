@@ -1,4 +1,4 @@
-"""Tensors out of a file that somebody else wrote. Nothing is ever unpickled into code."""
+"""Reading of tensors from files that somebody else wrote. Nothing is ever unpickled into code."""
 
 from __future__ import annotations
 

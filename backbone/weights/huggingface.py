@@ -1,4 +1,4 @@
-"""transformers' `MobileNetV2Model` and what stands on it: classification, and segmentation with a DeepLab head.
+"""Names of transformers' `MobileNetV2Model` and of its models for classification and for segmentation (DeepLab).
 
 The segmentation head's tensors keep their names, `segmentation_head.conv_pool` and so on, for the head's importer.
 """

@@ -1,4 +1,4 @@
-"""Keras applications' MobileNetV2 as h5: the released files, and what `save_weights` and `save` write (Keras 2 and 3).
+"""Names of Keras' MobileNetV2 as h5: the released files, and what `save_weights` and `save` write (Keras 2 and 3).
 
 A layer's arrays are named after it: `block_1_expand/kernel`. Reading h5 needs h5py (the extra `keras`).
 """
@@ -46,7 +46,7 @@ ARRAYS = {
 
 
 def read_h5(file: Path) -> dict[str, Tensor]:
-    """Every array of an h5 file as `layer/array`.
+    """Read every array of an h5 file as `layer/array`.
 
     Raises:
         InputError: h5py is not installed, or the file is damaged.
@@ -70,7 +70,7 @@ def read_h5(file: Path) -> dict[str, Tensor]:
 
 
 def _array_name(path: str, item: Any) -> str:
-    """`layer/array`. Keras 3 numbers the arrays and writes the layer's name beside them."""
+    """Name as `layer/array`. Keras 3 numbers the arrays and writes the layer's name beside them."""
     layer, array = path.split("/")[-2:] if "/" in path else ("", path)
     name = item.parent.attrs.get("name")
     if layer != "vars" or name is None:
@@ -104,7 +104,7 @@ def rename(name: str) -> str:
 
 
 def to_torch(name: str, array: Tensor) -> Tensor:
-    """From (height, width, in, out) to (out, in, height, width); depthwise filters are (height, width, out, 1)."""
+    """Transpose (height, width, in, out) to (out, in, height, width); depthwise filters are (height, width, out, 1)."""
     if array.ndim == 4:
         order = (2, 3, 0, 1) if ".depthwise." in name else (3, 2, 0, 1)
         return array.permute(order).contiguous()

@@ -1,4 +1,4 @@
-"""Which public weights there are by name, and where.
+"""Registry of public weights: their names, and where they are.
 
 Names are `source:name`. Some authors put the first digits of a file's SHA-256 into its name: those are checked. Where
 none is published, the first download is pinned: its hash is written beside the file and checked from then on.
@@ -66,7 +66,7 @@ KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobile
 
 
 def _known() -> dict[str, dict[str, list[RemoteFile]]]:
-    """By source and name: files of the same weights, the first that is there will do."""
+    """Files of the same weights by source and name; the first that is there will do."""
     return {
         "torchvision": {
             name: [RemoteFile(f"{TORCHVISION_URL}mobilenet_v2-{digits}.pth", digits)]
@@ -95,7 +95,7 @@ KNOWN = _known()
 
 
 def files_of(source: str, name: str) -> list[RemoteFile]:
-    """Where `source:name` lies: alternatives, the first that is there will do.
+    """Files of `source:name`: alternatives, of which the first that is there will do.
 
     `hf:OWNER/NAME` may be any repository; those of `google` must be known ones.
 

@@ -1,4 +1,4 @@
-"""timm's `mobilenetv2_*`: `blocks.S.I` is our stage S + 1, block I; its 110d and 120d have more blocks to a stage."""
+"""Names of timm's `mobilenetv2_*`: `blocks.S.I` is our stage S + 1, block I; 110d and 120d have more blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_BLOCK = {
     "conv_pw": "project.conv",
     "bn2": "project.norm",
 }
-"""Of stage 1, which does not expand: timm calls its projection `pw`."""
+"""Layers of stage 1, which does not expand: timm calls its projection `pw`."""
 BLOCK = {
     "conv_pw": "expand.conv",
     "bn1": "expand.norm",

@@ -1,4 +1,4 @@
-"""torchvision's `mobilenet_v2`: `features.0` is the stem, 1 to 17 are the bottlenecks, 18 is the last convolution."""
+"""Names of torchvision's `mobilenet_v2`: `features.0` is the stem, 1 to 17 are bottlenecks, 18 the last convolution."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def rename(name: str) -> str:
 
 
 def _unit(rest: str) -> str:
-    """`0.weight` of a convolution and `1.bias` of a normalisation."""
+    """Our name of `0.weight`, a convolution's, and of `1.bias`, a normalisation's."""
     place, _, tail = rest.partition(".")
     return f"{'conv' if place == '0' else 'norm'}.{tail}"

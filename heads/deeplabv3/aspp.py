@@ -44,7 +44,7 @@ class ConvNormReLU(nn.Module):
 
 
 class ASPP(nn.Module):
-    """The whole image's mean, every cell, and wide surroundings of every cell, projected to `channels`.
+    """Mean of the whole image, every cell, and wide surroundings of every cell, projected to `channels`.
 
     Args:
         atrous_rates: of the 3x3 branches; none for the reduced form.
@@ -59,7 +59,7 @@ class ASPP(nn.Module):
         self.project = ConvNormReLU((1 + len(self.branches)) * channels, channels, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, channels, H, W)."""
+        """Map (N, channels, H, W) from (N, C, H, W)."""
         pooled = self.pooled(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
         joined: Tensor = self.project(torch.cat([pooled, *(branch(x) for branch in self.branches)], dim=1))
         return joined

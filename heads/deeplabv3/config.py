@@ -1,4 +1,4 @@
-"""What a Mobile DeepLabv3 head is made of, as numbers. Imports nothing heavy.
+"""Options of a Mobile DeepLabv3 head. Imports nothing heavy.
 
 Reference: MobileNetV2, arXiv:1801.04381, section 6.3; DeepLabv3, arXiv:1706.05587, section 3.3.
 """
@@ -13,7 +13,7 @@ from backbone.errors import InputError
 
 
 class Aspp(Enum):
-    """Which branches look at the feature: image pooling and a 1x1 convolution, or three atrous ones beside them."""
+    """Branches of the pyramid: image pooling and a 1x1 convolution, or three atrous ones beside them."""
 
     reduced = "reduced"
     full = "full"
@@ -29,7 +29,7 @@ class DeepLabV3Config:
     tap: str = "stage7"
     aspp: Aspp = Aspp.reduced
     channels: int = 256
-    """Of every branch and of the projection, at any width of the backbone."""
+    """Channels of every branch and of the projection, at any width of the backbone."""
     dropout: float = 0.1
     """Share of the projected values that training leaves out."""
     aligned_corners: bool = True
@@ -39,10 +39,10 @@ class DeepLabV3Config:
     as squares that tile the image, which moves the mask by up to half a cell. Google's weights need true.
     """
     class_weights: list[float] | None = None
-    """What a pixel of each class counts in the loss; null: one."""
+    """Weight of a pixel of each class in the loss; null: one."""
     bn_eps: float = 1e-5
     bn_momentum: float = 0.03
-    """PyTorch's convention: the share of the new batch."""
+    """Share of the new batch in the running statistics, as in PyTorch."""
 
     def __post_init__(self) -> None:
         if self.channels < 1:

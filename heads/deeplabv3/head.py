@@ -48,7 +48,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
         if config.tap not in specs:
             raise InputError(f"head.tap={config.tap}: the backbone has no such feature; it has {', '.join(specs)}")
         if not 1 <= num_classes <= VOID:
-            raise InputError(f"num_classes={num_classes}: must be 1 .. {VOID}; label {VOID} of a mask is void")
+            raise InputError(f"num_classes={num_classes}: must be 1 .. {VOID}; label {VOID} of a mask is ignored")
         weights = [1.0] * num_classes if config.class_weights is None else list(config.class_weights)
         if len(weights) != num_classes:
             raise InputError(f"head.class_weights={weights}: must be {num_classes} numbers, one for each class")
@@ -69,7 +69,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
         return logits
 
     def loss(self, outputs: Tensor, targets: SegmentationTargets) -> Losses:
-        """`pixel`: mean cross entropy over the pixels of the batch that are not void; zero if all are.
+        """`pixel`: mean cross entropy over the pixels of the batch that are not ignored; zero if all are.
 
         Logits are interpolated to the masks image by image, by matrix products: on a CPU several times faster than
         interpolating the batch, and deterministic on every device.
@@ -96,7 +96,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
         return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, normalizer=weight)
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
-        """The best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.
+        """Best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.
 
         One image after the other, and a large one in stripes: the scores of all its pixels never exist at once.
         """
@@ -107,7 +107,7 @@ class DeepLabV3(Head[Tensor, SegmentationTargets, LabelMask]):
         ]
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Head.foreign`: the head of transformers' `MobileNetV2ForSemanticSegmentation`, a reduced one."""
+        """Head of transformers' `MobileNetV2ForSemanticSegmentation`, a reduced one (see `Head.convert_state_dict`)."""
         found = {}
         for name, tensor in tensors.items():
             match name.split("."):

@@ -1,4 +1,4 @@
-"""From the few cells of the logits to the pixels of an image, by bilinear interpolation, in bounded memory.
+"""Bilinear interpolation from the few cells of the logits to the pixels of an image, in bounded memory.
 
 Shapes: K classes, h w cells, H W pixels, P pixels looked at together.
 """
@@ -19,7 +19,7 @@ UNDECIDED = 255
 
 
 class Between(NamedTuple):
-    """Between which two cells every pixel along a side lies.
+    """Neighbouring cells of every pixel along a side.
 
     Attributes:
         low, high: (H,) int64, the cells before and after.
@@ -51,7 +51,7 @@ def between(cells: int, pixels: int, *, aligned_corners: bool, device: torch.dev
 
 
 def matrix(cells: int, pixels: int, *, aligned_corners: bool, device: torch.device | None = None) -> Tensor:
-    """The interpolation along one side as a matrix (pixels, cells), with at most two entries in a row."""
+    """Interpolation along one side as a matrix (pixels, cells), with at most two entries in a row."""
     low, high, share = between(cells, pixels, aligned_corners=aligned_corners, device=device)
     here = torch.arange(cells, device=device)
     return (low[:, None] == here) * (1 - share)[:, None] + (high[:, None] == here) * share[:, None]
@@ -65,7 +65,7 @@ def stripes(height: int, values_in_row: int) -> Iterator[tuple[int, int]]:
 
 
 def label_mask(logits: Tensor, size: tuple[int, int], *, aligned_corners: bool) -> Tensor:
-    """The best class of every pixel, (H, W) uint8, as if logits (K, h, w) were interpolated to `size` first.
+    """Best class of every pixel, (H, W) uint8, as if logits (K, h, w) were interpolated to `size` first.
 
     Where one class is best at the four cells around a pixel it is best in between, whatever the weights: only the
     other pixels, those near a border between classes, are interpolated. At most 255 classes.
@@ -85,7 +85,7 @@ def label_mask(logits: Tensor, size: tuple[int, int], *, aligned_corners: bool) 
 
 
 def _agreed(winners: Tensor) -> Tensor:
-    """Where a cell of (h, w), the next one, and the two below have the same class, that class; else UNDECIDED."""
+    """Class of a cell of (h, w) that the next one and the two below share; UNDECIDED where they do not."""
     right = torch.cat([winners[:, 1:], winners[:, -1:]], dim=1)
     same = winners == right
     same_below = torch.cat([same[1:], same[-1:]])

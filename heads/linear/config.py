@@ -1,4 +1,4 @@
-"""What a linear classifier is made of, as numbers. Imports nothing heavy.
+"""Options of a linear classifier. Imports nothing heavy.
 
 Reference: MobileNetV2, arXiv:1801.04381, Table 2 and section 6.1.
 """

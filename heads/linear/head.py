@@ -1,4 +1,4 @@
-"""The classifier of Table 2. Shapes: N images, C channels, H W cells, K classes.
+"""Linear classifier of Table 2. Shapes: N images, C channels, H W cells, K classes.
 
 Reference: MobileNetV2, arXiv:1801.04381, Table 2 (pooling and the last 1x1 convolution) and section 6.1 (training).
 """
@@ -25,11 +25,10 @@ INITIAL_STD = 0.01
 
 
 class Linear(Head[Tensor, ClassificationTargets, Classification]):
-    """Class scores of whole images of any size.
+    """Classification head for images of any size.
 
     Args:
-        config: its numbers.
-        specs: of the backbone.
+        specs: what the backbone offers.
         num_classes: K.
     Raises:
         InputError: the backbone has no such tap.
@@ -53,7 +52,7 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         return logits
 
     def loss(self, outputs: Tensor, targets: ClassificationTargets) -> dict[str, Tensor]:
-        """Mean cross entropy with label smoothing; of mixed images, of both labels by their share."""
+        """`class`: mean cross entropy with label smoothing; of mixed images, of both labels by their share."""
 
         def entropy(labels: Tensor) -> Tensor:
             return F.cross_entropy(outputs.float(), labels, label_smoothing=self.config.label_smoothing)
@@ -68,5 +67,5 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         return [Classification(scores) for scores in torch.softmax(outputs.float(), dim=1)]
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Head.foreign`: the classifier that public weights bring along."""
+        """Classifier that public weights bring along (see `Head.convert_state_dict`)."""
         return {name: tensors[name] for name in ("classifier.weight", "classifier.bias") if name in tensors}

@@ -1,4 +1,4 @@
-"""Between boxes and what the network predicts: offsets to default boxes.
+"""Box coder: boxes to offsets from default boxes, which the network predicts, and back.
 
 A box (cx, cy, w, h) seen from a default box (cx0, cy0, w0, h0) is the deltas
 
@@ -31,7 +31,7 @@ def encode(boxes_cxcywh: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
 
 
 def decode(deltas: Tensor, default_boxes_cxcywh: Tensor) -> Tensor:
-    """boxes_xyxy (..., A, 4) from deltas, in the unit of the default boxes."""
+    """Corners, boxes_xyxy (..., A, 4), from deltas, in the unit of the default boxes."""
     shift, growth = deltas.chunk(2, dim=-1)
     default_centre, default_size = default_boxes_cxcywh.chunk(2, dim=-1)
     centre = default_centre + shift * CENTRE_VARIANCE * default_size

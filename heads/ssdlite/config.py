@@ -1,4 +1,4 @@
-"""What an SSDLite head is made of, as numbers. Imports nothing heavy.
+"""Options of an SSDLite head. Imports nothing heavy.
 
 Reference: SSD, arXiv:1512.02325; MobileNetV2, arXiv:1801.04381, section 6.2.
 """
@@ -13,7 +13,7 @@ from backbone.errors import InputError
 
 
 class ClassScore(Enum):
-    """How logits become scores: each class by itself (the TensorFlow reference), or against all others (SSD)."""
+    """Scores from logits: each class by itself (the TensorFlow reference), or against all others (SSD)."""
 
     sigmoid = "sigmoid"
     softmax = "softmax"
@@ -35,14 +35,14 @@ class SSDLiteConfig:
     bn_eps: float = 1e-3
     bn_momentum: float = 0.03
     match_iou: float = 0.5
-    """A default box learns an object that it overlaps by this much or more."""
+    """Overlap from which on a default box is matched to an object."""
     negatives_per_positive: float = 3.0
     min_negatives: int = 3
-    """Of every image, also of one without objects."""
+    """Negatives of every image at least, also of one without objects."""
     score_threshold: float = 1e-8
     nms_iou: float = 0.6
     detections: int = 100
-    """Kept of an image."""
+    """Detections kept of an image."""
 
     def __post_init__(self) -> None:
         if len(self.taps) < 1 or len(set(self.taps)) != len(self.taps):

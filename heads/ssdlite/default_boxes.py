@@ -1,4 +1,4 @@
-"""The boxes that the predictions are offsets to.
+"""Default boxes, which predictions are offsets to.
 
 Reference: SSD, arXiv:1512.02325, section 2.2; its TensorFlow implementation for MobileNets, which has three boxes of
 its own in the first map.
@@ -29,7 +29,7 @@ def map_cells(config: SSDLiteConfig, specs: Mapping[str, FeatureSpec], image_siz
 
 
 def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:
-    """A scale for each map, evenly spaced, and 1.0 behind the last: 0.2, 0.35, .. 0.95, 1.0 for six maps."""
+    """Scales of the maps, evenly spaced, and 1.0 behind the last: 0.2, 0.35, .. 0.95, 1.0 for six maps."""
     step = (max_scale - min_scale) / max(maps - 1, 1)
     return [*(min_scale + step * k for k in range(maps)), 1.0]
 
@@ -49,7 +49,7 @@ def box_shapes(maps: int, min_scale: float, max_scale: float) -> list[list[tuple
 
 
 def default_boxes(cells: Sequence[int], min_scale: float, max_scale: float) -> Tensor:
-    """Every default box of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
+    """Default boxes of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
 
     In the order of the predictions: by map, then row, column, and box of the cell. Not clipped at the border.
     """

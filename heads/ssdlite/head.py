@@ -32,7 +32,7 @@ INITIAL_STD = 0.03
 
 
 class SSDLiteOutputs(NamedTuple):
-    """For every default box: class logits (N, A, 1 + K), background first; deltas (N, A, 4)."""
+    """Class logits (N, A, 1 + K), background first, and deltas (N, A, 4) of every default box."""
 
     logits: Tensor
     deltas: Tensor
@@ -84,7 +84,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         self._initialise()
 
     def _extra(self, in_channels: int, out_channels: int) -> nn.Sequential:
-        """1x1 to half, depthwise 3x3 with stride 2, 1x1 to full."""
+        """Extra layer: 1x1 to half the channels, depthwise 3x3 with stride 2, 1x1 to all of them."""
         half = out_channels // 2
         return nn.Sequential(
             ConvNormAct(in_channels, half, norm=self.norm),
@@ -93,7 +93,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         )
 
     def _predictor(self, in_channels: int, out_channels: int) -> nn.Sequential:
-        """SSD's 3x3 convolution, made separable."""
+        """Predictor: SSD's 3x3 convolution, made separable."""
         return nn.Sequential(
             ConvNormAct(in_channels, in_channels, 3, groups=in_channels, norm=self.norm),
             nn.Conv2d(in_channels, out_channels, 1),
@@ -137,7 +137,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             ClassScore.sigmoid: loss.sigmoid_class_loss,
             ClassScore.softmax: loss.softmax_class_loss,
         }[self.config.score]
-        # Most default boxes do not teach. To find those that do without a gradient saves the backward pass of the rest.
+        # Few default boxes count in the loss. Mining them without a gradient saves the backward pass of the others.
         learning = loss.hard_negative_mining(
             class_loss(logits.detach(), classes), matches, self.config.negatives_per_positive, self.config.min_negatives
         )

@@ -1,4 +1,4 @@
-"""The two losses of a detector, over a whole batch at once.
+"""Losses of a detector for classes and for boxes, over a whole batch at once.
 
 Shapes: N images, A default boxes, P positive default boxes, K classes; index 0 is the background.
 Reference: SSD, arXiv:1512.02325, equations 1 to 3 and "Hard negative mining".
@@ -23,24 +23,24 @@ def box_loss(deltas: Tensor, wanted: Tensor) -> Tensor:
 
 
 def sigmoid_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Each class, and the background as one more, against the rest: (...) from logits (..., 1 + K) and classes (...).
+    """Binary cross entropy of every class and the background: (...) from logits (..., 1 + K) and classes (...).
 
-    The sum of the binary cross-entropies, log(1 + e^x) of every logit less the logit that should be large.
+    Summed over the classes: log(1 + e^x) of every logit, less the logit that should be large.
     """
     return F.softplus(logits).sum(dim=-1) - logits.gather(-1, classes[..., None]).squeeze(-1)
 
 
 def softmax_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """All classes and the background against each other: (...) from logits (..., 1 + K) and classes (...)."""
+    """Cross entropy over classes and background: (...) from logits (..., 1 + K) and classes (...)."""
     return F.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none").view_as(classes)
 
 
 @torch.no_grad()
 def hard_negative_mining(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
-    """Which default boxes (N, A) the class loss is summed over: the positive and the hardest negative of every image.
+    """Select the default boxes (N, A) of the class loss: the positive and the hardest negative ones of every image.
 
     Hardest: of the largest loss (N, A). As many as `negatives_per_positive` for each positive, and at least
-    `min_negatives`, so that an image without objects teaches too.
+    `min_negatives`, so that an image without objects counts, too.
     """
     negatives = (matches.positive.sum(dim=1, keepdim=True) * negatives_per_positive).clamp(min=min_negatives)
     candidate = ~(matches.positive | matches.ignored)

@@ -1,4 +1,4 @@
-"""Which default box learns which object, for a whole batch at once.
+"""Matching of default boxes to objects, for a whole batch at once.
 
 Shapes: N images, M objects in the image that has most, T objects in the batch, A default boxes.
 Reference: SSD, arXiv:1512.02325, section 2.2 "Matching strategy".
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from heads.structures import DetectionTargets
 
 FORCED = 2.0
-"""Added to the overlap of an object and its best default box: more than any real overlap."""
+"""Bonus for the overlap of an object and its best default box: more than any real overlap."""
 CROWD_COVER = 0.5
-"""A default box that lies in a crowd region by this share of its area is no negative."""
+"""Share of its area in a crowd region from which on a default box is no negative."""
 
 
 class Matches(NamedTuple):
-    """What each default box learns.
+    """Object of each default box.
 
     Attributes:
         objects: (N, A) int64, index of the object among the image's M; 0 where there is none.
-        positive: (N, A) bool, learns that object.
-        ignored: (N, A) bool, learns nothing: it lies in a crowd region.
+        positive: (N, A) bool, is matched to that object.
+        ignored: (N, A) bool, lies in a crowd region and is neither positive nor negative.
     """
 
     objects: Tensor
@@ -75,7 +75,7 @@ def intersection(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 
 
 def area(boxes_xyxy: Tensor) -> Tensor:
-    """Of boxes (..., 4)."""
+    """Area (...) of boxes (..., 4)."""
     return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""From scores and boxes of every default box to the few detections of an image.
+"""Post-processing: from scores and boxes of every default box to the few detections of an image.
 
 Shapes: N images, A default boxes, K classes, D detections.
 """
@@ -23,11 +23,11 @@ FIRST_CANDIDATES = 2
 def detect(
     scores: Tensor, boxes_xyxy_rel: Tensor, sizes: Tensor, *, score_threshold: float, nms_iou: float, detections: int
 ) -> list[Detections]:
-    """The best `detections` (box, class) pairs of every image that non-maximum suppression within each class leaves.
+    """Keep the best `detections` (box, class) pairs of every image that class-wise non-maximum suppression leaves.
 
     Whether a pair survives depends only on better ones. So the best few candidates of all classes together are enough
     as long as `detections` of them survive; otherwise the image goes into another round with four times as many. The
-    answer is the same as with all A x K candidates, without looking at most of them.
+    result is the same as with all A x K candidates, without looking at most of them.
 
     The operator is called once for each image: on a CPU it compares all pairs in turn, so one call for N images would
     cost N times as much.
@@ -68,7 +68,7 @@ def detect(
 
 
 def candidate_floor(best_of_box: Tensor, candidates: int) -> Tensor:
-    """A score (N,) that no pair among the best `candidates` of an image is below, from the best one of each box (N, A).
+    """Lower bound (N,) of the scores of an image's best `candidates` pairs, from the best score of each box (N, A).
 
     The boxes with the best scores give a pair each at or above the last of these.
     """
@@ -91,7 +91,7 @@ def pairs_above(
 
 
 def by_class(labels: Tensor, classes: int) -> Tensor:
-    """What to add to boxes within [0, 1], as (P, 4), so that those of different classes (P,) do not overlap.
+    """Shift (P, 4) for boxes within [0, 1] that keeps those of different classes (P,) from overlapping.
 
     Classes go to the cells of a square, not into a line: the farther from the origin, the fewer digits are left.
     """

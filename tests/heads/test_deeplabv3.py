@@ -238,7 +238,7 @@ def test_what_does_not_fit(options: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize("num_classes", [0, 256])
 def test_classes_that_no_mask_holds(num_classes: int) -> None:
     with pytest.raises(
-        InputError, match=rf"^num_classes={num_classes}: must be 1 \.\. 255; label 255 of a mask is void$"
+        InputError, match=rf"^num_classes={num_classes}: must be 1 \.\. 255; label 255 of a mask is ignored$"
     ):
         small_head(num_classes)
 

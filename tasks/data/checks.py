@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tasks.data.files.boundary import Boundary
+
 SLACK_PX = 1.0
 """Tools round and count from 0 or 1: a box this far outside its image is clipped without a word."""
 
@@ -44,27 +46,40 @@ def require_file(path: Path, what: str, remedy: str) -> None:
         raise InputError(f"{path}: there is no such file; {what} is expected there: {remedy}")
 
 
-def check_images_exist(folder: Path, names: Iterable[str], listed_in: Path, what: str = "image") -> None:
-    """See that every one of `names` is a file under `folder`. Each folder is read once.
+def check_images_exist(
+    folder: Path, names: Iterable[str], listed_in: Path, boundary: Boundary, what: str = "image"
+) -> None:
+    """See that every one of `names` is a file under `folder`, within the data set. Each folder is read once.
 
     Args:
+        boundary: of the data set.
         what: the files are: "image" or "mask".
 
     Raises:
-        InputError: names the first absent file and counts the rest.
+        InputError: names the first file that is absent or lies outside, and counts the rest.
     """
     by_parent: dict[Path, list[Path]] = defaultdict(list)
     for name in names:
         path = folder / name
         by_parent[path.parent].append(path)
     absent: list[Path] = []
+    outside: list[Path] = []
     for parent, paths in by_parent.items():
-        present = {entry.name for entry in os.scandir(parent)} if parent.is_dir() else set()
-        absent.extend(path for path in paths if path.name not in present)
+        if not os.path.isdir(parent):  # noqa: PTH112 - a name may be too long to be one
+            absent.extend(paths)
+            continue
+        if not boundary.holds(parent):
+            outside.extend(paths)
+            continue
+        with os.scandir(parent) as entries:
+            is_link = {entry.name: entry.is_symlink() for entry in entries}
+        absent.extend(path for path in paths if path.name not in is_link)
+        outside.extend(path for path in paths if is_link.get(path.name) and not boundary.holds(path))
+    boundary.report(outside, listed_in)
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         text = f"{absent[0]}: this {what}{more} is listed in {listed_in} but absent; add the file or remove its entry"
-        fault(f"missing {what}", text, [str(path) for path in absent])
+        fault(f"missing {what}", text, [str(path) for path in absent], unread=True)
 
 
 def check_index(index: int, length: int) -> None:

@@ -37,6 +37,8 @@ class DataConfig:
     timeout: float | None = 600.0
     """Seconds that a batch may take to come from those processes before the run ends with an error; null: any time."""
     bad_boxes: BadBoxes = BadBoxes.error
+    outside_root: bool = False
+    """Read files also where a name or a link leads out of the data's folder. For data that you trust."""
     benchmark: ClassVar[str] = ""
     """Public benchmark that this is, for published figures: coco, voc or imagenet."""
 

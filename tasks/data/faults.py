@@ -29,12 +29,14 @@ class Fault:
         text: the line that a run would print: file, value, remedy.
         cases: names every case: a file, or an object in one.
         serious: a run would end here; otherwise it would go on with a warning.
+        unread: the cases are files that must not be read, or cannot be.
     """
 
     kind: str
     text: str
     cases: list[str]
     serious: bool = True
+    unread: bool = False
 
 
 _collected: ContextVar[list[Fault] | None] = ContextVar("collected faults", default=None)
@@ -51,8 +53,11 @@ def collected() -> Iterator[list[Fault]]:
         _collected.reset(token)
 
 
-def fault(kind: str, text: str, cases: Sequence[str]) -> None:
+def fault(kind: str, text: str, cases: Sequence[str], *, unread: bool = False) -> None:
     """Say that training on this data would be wrong.
+
+    Args:
+        unread: see `Fault`.
 
     Raises:
         InputError: `text`, unless faults are collected.
@@ -60,7 +65,7 @@ def fault(kind: str, text: str, cases: Sequence[str]) -> None:
     found = _collected.get()
     if found is None:
         raise InputError(text)
-    found.append(Fault(kind, text, list(cases)))
+    found.append(Fault(kind, text, list(cases), unread=unread))
 
 
 def caution(kind: str, text: str, cases: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ def test_unreadable_masks(tmp_path: Path, reader: IndexMasks | ColourMasks) -> N
     for name in ("cut", "text"):
         with pytest.raises(InputError, match=rf"{name}\.png: cannot be read as a mask \(not a whole image\); replace"):
             reader(tmp_path / f"{name}.png")
-    with pytest.raises(InputError, match=r"gone\.png: cannot be read as a mask \(No such file or directory\)"):
+    with pytest.raises(InputError, match=r"gone\.png: cannot be read \(No such file or directory\); replace"):
         reader(tmp_path / "gone.png")
 
 

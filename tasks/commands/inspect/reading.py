@@ -85,7 +85,7 @@ class Reading:
         """Look at all images. What was seen is kept if it is interrupted.
 
         Args:
-            missing: files that are known to be absent, and are not reported again.
+            missing: files that are known to be absent or must not be read, and are not reported again.
             threads: decoders side by side.
             advance: called with the number of images done since.
         """
@@ -110,8 +110,8 @@ class Reading:
         return findings
 
     def _look(self, position: int, missing: Set[str]) -> Look | None:
-        """None for an image whose absence was said already."""
-        if missing and str(self.data.path(position)) in missing:
+        """None for an image whose absence, or that of its mask, was said already."""
+        if missing and not missing.isdisjoint(_files(self.data, position)):
             return None
         try:
             sample = _sample(self.data, position)
@@ -143,6 +143,14 @@ class Reading:
             self.masks_with += look.pixels > 0
             if look.pixels[VOID] == look.pixels.sum():
                 self.empty.append(name)
+
+
+def _files(data: Any, position: int) -> list[str]:
+    """Paths of an image and of its mask, if that is a file."""
+    paths = [data.path(position)]
+    if hasattr(data, "mask_path"):
+        paths.append(data.mask_path(position))
+    return [str(path) for path in paths]
 
 
 def _sample(data: VisionData, position: int) -> Sample:

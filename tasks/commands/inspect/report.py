@@ -64,7 +64,7 @@ def inspect(config: RunConfig, folder: Path, lines: RunLog, command: Command) ->
     lines.attach(folder)
     run_folder.write_config(folder, command.written)
     readings = _readings(splits, config.inspect.images)
-    missing = {case for fault in faults if fault.kind.startswith("missing") for case in fault.cases}
+    missing = {case for fault in faults if fault.unread for case in fault.cases}
     interrupted = _read(readings, missing, config)
     groups = find_groups(readings)
     found = Inspection(

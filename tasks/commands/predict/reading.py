@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from backbone.disk import writing
 from backbone.errors import InputError
 from backbone.weights.download import fetch
-from tasks.data.config import MAX_MEGAPIXELS
 from tasks.data.files.encoded import EncodedImage
 from tasks.data.files.images import read_bytes
 from tasks.data.files.sources import is_address
@@ -122,7 +121,7 @@ class Reader:
                 with writing(path):
                     path.unlink(missing_ok=True)  # of an earlier run, which could not use it, or had no time to
                 path = fetch([picture.where], path, attempts=ATTEMPTS)
-            content = EncodedImage(picture.where, read_bytes(path), MAX_MEGAPIXELS)
+            content = EncodedImage(picture.where, read_bytes(path), None)
             return Opened(picture, name, content, stamp_of(picture))
         except InputError as error:
             return Opened(picture, name, error=str(error))

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_check
 
 import numpy as np
 
-from backbone.errors import InputError
-from tasks.data.files.images import decode_stored, exif_orientation, stored_size, turn
+from tasks.data.files.images import check_pixels, decode_stored, exif_orientation, stored_size, turn
 from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
-MEGAPIXEL = 1_000_000
 SHRINKS = (8, 4, 2)
 """What JPEG decoders do with less work; factors between take longer than the whole image."""
 
@@ -56,7 +54,8 @@ class EncodedImage:
     Args:
         name: of the file, for messages.
         data: its contents.
-        max_megapixels: an image with more pixels (in millions) is refused before it takes memory.
+        max_megapixels: an image with more pixels (in millions) is refused before it takes memory; None: see
+            `check_pixels`.
 
     Raises:
         InputError: the header is broken or of an unknown format, or the image is too large.
@@ -64,13 +63,9 @@ class EncodedImage:
 
     __slots__ = ("_data", "_orientation", "name", "size")
 
-    def __init__(self, name: str | Path, data: bytes, max_megapixels: float) -> None:
+    def __init__(self, name: str | Path, data: bytes, max_megapixels: float | None) -> None:
         height, width = stored_size(name, data)
-        if height * width > max_megapixels * MEGAPIXEL:
-            raise InputError(
-                f"{name}: has {width} x {height} pixels, {height * width / MEGAPIXEL:.4g} megapixels, and"
-                f" data.max_megapixels={max_megapixels:g} are allowed; make the image smaller or raise the limit"
-            )
+        check_pixels(name, (height, width), max_megapixels)
         self.name = name
         self._data = data
         self._orientation = exif_orientation(data)

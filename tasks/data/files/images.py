@@ -17,6 +17,8 @@ import numpy as np
 import simplejpeg
 
 from backbone.errors import InputError
+from tasks.data.config import MAX_MEGAPIXELS
+from tasks.data.files import contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.uint8]
 
 JPEG_MAGIC = b"\xff\xd8\xff"
+TIFF_MAGICS = (b"II*\0", b"MM\0*")
 EXIF_MAGIC = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
 REMEDY = "replace the file or take it out of the data set"
+MEGAPIXEL = 1_000_000
 
 STUFFING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 MAX_STUFFING = 16
@@ -53,7 +57,7 @@ def read_image(
         (H, W, 3) uint8, RGB, contiguous.
 
     Raises:
-        InputError: the file is absent, broken, truncated, of an unknown format, or has another size.
+        InputError: the file is absent, broken, truncated, of an unknown format, too large, or has another size.
     """
     return decode_image(path, read_bytes(path), size, annotation, shrink)
 
@@ -62,9 +66,10 @@ def decode_image(
     path: str | Path, data: bytes, size: tuple[int, int] | None = None, annotation: Path | None = None, shrink: int = 1
 ) -> NDArray[np.uint8]:
     """Read as `read_image` does, from the contents of a file; `path` is for messages."""
+    stored = stored_size(path, data)
+    check_pixels(path, stored)
     image = decode_stored(path, data, shrink)
     orientation = exif_orientation(data)
-    stored = image.shape[:2] if shrink == 1 else stored_size(path, data)
     upright = stored[::-1] if orientation >= 5 else stored
     if size is None or upright == tuple(size):
         return np.ascontiguousarray(turn(image, orientation))
@@ -83,14 +88,29 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The contents of a file; an InputError names it if it cannot be read."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - once for every image of every epoch
-            return file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
-    except ValueError as error:  # NUL
-        raise InputError(f"{str(path)!r}: is no path ({error}); {REMEDY}") from error
+    """Contents of an image file; an InputError names it if it cannot be read or is no regular file."""
+    return contents.read_bytes(path, REMEDY)
+
+
+def check_pixels(name: str | Path, size: tuple[int, int], most: float | None = None) -> None:
+    """See that an image is not too large to be decoded.
+
+    Args:
+        name: of the file, for messages.
+        size: height and width in pixels, from its header.
+        most: millions of pixels, where data.max_megapixels says it; None: `MAX_MEGAPIXELS`.
+
+    Raises:
+        InputError: it has more pixels.
+    """
+    height, width = size
+    if height * width > (MAX_MEGAPIXELS if most is None else most) * MEGAPIXEL:
+        allowed = f"at most {MAX_MEGAPIXELS} are read; make the image smaller"
+        if most is not None:
+            allowed = f"data.max_megapixels={most:g} are allowed; make the image smaller or raise the limit"
+        raise InputError(
+            f"{name}: has {width} x {height} pixels, {height * width / MEGAPIXEL:.4g} megapixels, and {allowed}"
+        )
 
 
 def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
@@ -118,7 +138,24 @@ def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: too large to be opened ({error}); make it smaller") from error
     except (OSError, SyntaxError, ValueError) as error:
+        if data.startswith(TIFF_MAGICS) and (size := _tiff_size(data)) is not None:
+            return size
         raise InputError(f"{name}: is broken or in no known image format; {REMEDY}") from error
+
+
+def _tiff_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a TIFF of pixels that Pillow does not know, such as real numbers; None if it is broken."""
+    from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, ImageFileDirectory_v2
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            directory = ImageFileDirectory_v2(data[:8])
+            file = io.BytesIO(data)
+            file.seek(directory.next)
+            directory.load(file)
+            return int(directory[IMAGELENGTH]), int(directory[IMAGEWIDTH])
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return None
 
 
 def exif_orientation(data: bytes) -> int:

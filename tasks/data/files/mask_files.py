@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 
 from backbone.errors import InputError
 from heads.structures import VOID
+from tasks.data.files.contents import read_bytes
+from tasks.data.files.images import check_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +30,8 @@ REMEDY = "replace the file or remove its image from the data set"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH = 24
 """Where a PNG states its bits per sample."""
+ROWS = 256
+"""Rows of a mask whose colours are looked up at once."""
 STRETCH = {2: 85, 4: 17}
 """Factor by the bits of a grey PNG: what Pillow multiplies its values by, so that they span 0 .. 255."""
 
@@ -105,20 +110,25 @@ class ColourMasks:
             raise InputError(f"{path}: is an image of mode {image.mode}; write it as RGB with 8 bits per colour")
         if image.has_transparency_data and _is_transparent(image):
             raise InputError(f"{path}: has transparent pixels, whose class is unknown; write it as RGB")
-        red, green, blue = np.moveaxis(np.array(image.convert("RGB"), dtype=np.uint32), 2, 0)
-        codes = red << 16 | green << 8 | blue
-        places = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
-        unknown = self._codes[places] != codes
-        if unknown.any():
-            code = int(codes[unknown][0])
+        colours = np.asarray(image.convert("RGB"))
+        mask = np.empty(colours.shape[:2], dtype=np.uint8)
+        unknown: Counter[int] = Counter()
+        for start in range(0, len(mask), ROWS):  # what is computed with is sixteen times as large as the mask
+            red, green, blue = np.moveaxis(colours[start : start + ROWS].astype(np.uint32), 2, 0)
+            codes = red << 16 | green << 8 | blue
+            places = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+            is_unknown = self._codes[places] != codes
+            if is_unknown.any():
+                unknown.update(codes[is_unknown].tolist())
+            mask[start : start + ROWS] = self._indices[places]
+        if unknown:
+            code, count = next(iter(unknown.items()))
             colour = [code >> 16, code >> 8 & 255, code & 255]
-            count = int((codes == code).sum())
             raise InputError(
-                f"{path}: {count} pixels have the colour {colour}, {int(unknown.sum())} in all have one that is not in"
+                f"{path}: {count} pixels have the colour {colour}, {unknown.total()} in all have one that is not in"
                 f" the map; allowed are {self._allowed}: correct the mask, or add the colour to data.colours or"
                 " data.void_colours"
             )
-        mask: Pixels = self._indices[places]
         return mask
 
 
@@ -131,17 +141,21 @@ def _code(name: str, colour: Sequence[int]) -> int:
 
 
 def _is_transparent(image: Image.Image) -> bool:
-    return bool((np.array(image.convert("RGBA"))[..., 3] < 255).any())
+    return bool((np.asarray(image.convert("RGBA").getchannel("A")) < 255).any())
 
 
 def _open(path: Path) -> tuple[Image.Image, int | None]:
     """The decoded image, and the bits per sample where it is a PNG."""
+    data = read_bytes(path, REMEDY)
     try:
-        data = path.read_bytes()
         with warnings.catch_warnings(action="ignore"):
             image = Image.open(io.BytesIO(data))
+            check_pixels(path, (image.height, image.width))
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        why = getattr(error, "strerror", None) or ("not a whole image" if path.is_file() else str(error))
-        raise InputError(f"{path}: cannot be read as a mask ({why}); {REMEDY}") from None
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too large to be opened ({error}); make it smaller") from None
+    except (OSError, SyntaxError, ValueError):
+        raise InputError(f"{path}: cannot be read as a mask (not a whole image); {REMEDY}") from None
     return image, data[PNG_DEPTH] if data.startswith(PNG_MAGIC) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from backbone.errors import InputError
+from tasks.data.files.contents import read_text
 from tasks.data.files.images import SUFFIXES, is_image
 
 if TYPE_CHECKING:
@@ -177,11 +178,7 @@ def _fixed_part(pattern: str) -> Path:
 
 def _listed(listing: Path) -> list[Picture]:
     """The lines of a text file; paths are relative to its folder. Empty lines and comments (#) do not count."""
-    try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"source={listing}: cannot be read as text in UTF-8 ({error}); write it again") from None
-    named = [line.strip() for line in lines]
+    named = [line.strip() for line in read_text(listing, "write it again").splitlines()]
     named = [line for line in named if line and not line.startswith("#")]
     if not named:
         raise InputError(f"source={listing}: the list is empty; write one path or address on a line")

@@ -19,12 +19,13 @@ from backbone.errors import InputError
 from tasks.data.checks import require_folder, require_root
 from tasks.data.datasets.classification import ClassificationDataset
 from tasks.data.faults import caution, fault
+from tasks.data.files.boundary import Boundary, files_below, is_folder, visible
 from tasks.data.files.images import is_image
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tasks.data.config import FolderConfig
 
@@ -69,13 +70,14 @@ def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits
         InputError: a folder is absent or has no image, or a split has a class that train lacks.
     """
     root = Path(require_root(config.root, LAYOUT, REMEDY))
+    boundary = Boundary(root, config.outside_root)
     train = None
     if need_train or (root / config.train_split).is_dir():
-        train = list_classes(root / config.train_split)
-    val = list_classes(root / config.val_split)
+        train = list_classes(root / config.train_split, boundary)
+    val = list_classes(root / config.val_split, boundary)
     test = None
     if config.test_split is not None and (root / config.test_split).is_dir():
-        test = list_classes(root / config.test_split)
+        test = list_classes(root / config.test_split, boundary)
     known = train or val
     labels = LabelMap.numbered(known.classes)
 
@@ -91,12 +93,12 @@ def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits
 
 def read_split(folder: Path, names: Sequence[str], max_megapixels: float) -> ClassificationDataset:
     """One split of known classes, of which some may have no folder."""
-    listing = list_classes(folder)
+    listing = list_classes(folder, Boundary(folder))
     indices = class_indices(listing, names, f"the classes are {', '.join(names)}")
     return ClassificationDataset(listing.folder, listing.names, indices, LabelMap.numbered(names), max_megapixels)
 
 
-def list_classes(folder: Path) -> Listing:
+def list_classes(folder: Path, boundary: Boundary) -> Listing:
     """The class folders of a split and their images.
 
     Raises:
@@ -104,19 +106,23 @@ def list_classes(folder: Path) -> Listing:
             the same name in Unicode, or one has none.
     """
     require_folder(folder, "a folder for each class", f"{REMEDY}, data.train_split and so on its parts")
-    folders = {_class_name(entry): entry for entry in _visible(folder) if entry.is_dir()}
+    boundary.report([] if boundary.holds(folder) else [folder])
+    found = [entry for entry in visible(folder) if is_folder(entry)]
+    boundary.report([entry.path for entry in found if entry.is_symlink() and not boundary.holds(entry.path)])
+    found = [entry for entry in found if not entry.is_symlink() or boundary.holds(entry.path)]
+    folders = {_class_name(entry): entry for entry in found}
     if not folders:
         raise InputError(f"{folder}: has no class folder; {LAYOUT} are expected: {REMEDY}")
-    if len(folders) < sum(entry.is_dir() for entry in _visible(folder)):
+    if len(folders) < len(found):
         raise InputError(f"{folder}: two folders differ only in how Unicode writes their name; put them together")
     listing = Listing(folder, sorted(folders), [], [])
     others: list[str] = []
     for number, name in enumerate(listing.classes):
-        files = list(_files_below(folders[name].path))
+        files = files_below(folders[name].path, boundary)
         images = sorted(file for file in files if is_image(file))
         if not images:
-            found = f", only others such as {files[0]}" if files else ""
-            text = f"{folders[name].path}: has no image{found}; add images of the class or remove the folder"
+            others_there = f", only others such as {files[0]}" if files else ""
+            text = f"{folders[name].path}: has no image{others_there}; add images of the class or remove the folder"
             fault("class without images", text, [folders[name].path])
         others.extend(file for file in files if not is_image(file))
         listing.names.extend(os.path.relpath(file, folder) for file in images)
@@ -146,19 +152,6 @@ def class_indices(listing: Listing, names: Sequence[str], lacking: str) -> np.nd
         listing.leave_out(strange)
     table = np.array([places[name] for name in listing.classes], dtype=np.int64)
     return table[np.array(listing.owner, dtype=np.int64)]
-
-
-def _visible(folder: Path | str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".") and entry.name != "Thumbs.db"]
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    for entry in _visible(folder):
-        if entry.is_dir():
-            yield from _files_below(entry.path)
-        else:
-            yield entry.path
 
 
 def _class_name(entry: os.DirEntry[str]) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
-from tasks.data.checks import require_file, require_folder, require_root
+from tasks.data.checks import check_images_exist, require_file, require_folder, require_root
 from tasks.data.datasets.classification import ClassificationDataset
+from tasks.data.files.boundary import Boundary, is_folder, visible
+from tasks.data.files.contents import read_text
 from tasks.data.files.images import is_image
 from tasks.data.formats.image_folder import Listing, class_indices, list_classes
 from tasks.data.formats.imagenet_classes import DEVKIT, META, label_map, read_classes, read_devkit
@@ -48,9 +50,12 @@ def build_splits(config: ImageNetConfig, *, need_train: bool = True) -> DataSpli
         InputError: a folder is absent or has no image, the classes are unknown, or a folder is none of them.
     """
     root = Path(require_root(config.root, LAYOUT, REMEDY))
+    boundary = Boundary(root, config.outside_root)
     train_folder = _folder_of(root, config.train_split, TRAIN_FOLDERS)
-    train = list_classes(train_folder) if need_train or train_folder.is_dir() else Listing(train_folder, [], [], [])
-    val = list_val(root, _folder_of(root, config.val_split, VAL_FOLDERS))
+    train = Listing(train_folder, [], [], [])
+    if need_train or train_folder.is_dir():
+        train = list_classes(train_folder, boundary)
+    val = list_val(root, _folder_of(root, config.val_split, VAL_FOLDERS), boundary)
     synsets = read_classes(root, max(train.classes, val.classes, key=len))
     wnids, labels = [synset.wnid for synset in synsets], label_map(synsets)
 
@@ -63,19 +68,21 @@ def build_splits(config: ImageNetConfig, *, need_train: bool = True) -> DataSpli
     return DataSplits(train=dataset(train), val=dataset(val), test=None, labels=labels)
 
 
-def list_val(root: Path, folder: Path) -> Listing:
+def list_val(root: Path, folder: Path, boundary: Boundary) -> Listing:
     """The validation images, in class folders or flat.
 
     Raises:
         InputError: there is no image, or the class of a flat one is not known.
     """
     require_folder(folder, "the validation images", REMEDY)
-    images = sorted(path.name for path in folder.iterdir() if is_image(path.name))
+    entries = visible(folder)
+    images = sorted(entry.name for entry in entries if is_image(entry.name))
     if not images:
-        return list_classes(folder)
-    if any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
+        return list_classes(folder, boundary)
+    if any(is_folder(entry) for entry in entries):
         raise InputError(f"{folder}: has class folders and {len(images)} images beside them, such as {images[0]};"
                          " their class is unknown: move them into folders or away")  # fmt: skip
+    check_images_exist(folder, images, folder, boundary)
     class_of = _read_truth(root, folder)
     wnids = [class_of(name) for name in images]
     classes = sorted(set(wnids))
@@ -107,8 +114,9 @@ def _read_truth(root: Path, folder: Path) -> Callable[[str], str]:
 
 def _truth_of_devkit(truth: Path, meta: Path) -> Callable[[str], str]:
     synsets = read_devkit(meta)
+    lines = read_text(truth, "unpack the kit again").split()
     try:
-        wnids = [synsets[int(line)].wnid for line in truth.read_text(encoding="ascii").split()]
+        wnids = [synsets[int(line)].wnid for line in lines]
     except (ValueError, KeyError) as error:
         raise InputError(
             f"{truth}: each line must be a class number of {meta} ({error}); unpack the kit again"
@@ -127,8 +135,11 @@ def _truth_of_devkit(truth: Path, meta: Path) -> Callable[[str], str]:
 
 
 def _truth_of_solution(solution: Path) -> Callable[[str], str]:
-    with solution.open(encoding="utf-8", newline="") as file:
-        rows = {row[0]: row[1].split() for row in csv.reader(file) if len(row) == 2}
+    lines = read_text(solution, "fetch it again").splitlines()
+    try:
+        rows = {row[0]: row[1].split() for row in csv.reader(lines) if len(row) == 2}
+    except csv.Error as error:
+        raise InputError(f"{solution}: is no table of images and classes ({error}); fetch it again") from None
 
     def class_of(name: str) -> str:
         prediction = rows.get(Path(name).stem)

@@ -5,7 +5,6 @@ Reference: ImageNet Large Scale Visual Recognition Challenge, arXiv:1409.0575; t
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections import Counter
@@ -16,6 +15,7 @@ import numpy as np
 
 from backbone.errors import InputError
 from tasks.data.checks import check_unique
+from tasks.data.files.contents import parse_json, read_text
 from tasks.data.labels import LabelMap
 
 if TYPE_CHECKING:
@@ -100,15 +100,16 @@ def read_devkit(meta: Path) -> dict[int, Synset]:
 
 
 def _read_class_index(file: Path) -> list[Synset]:
+    text = read_text(file, "fetch it again")
     try:
-        contents = json.loads(file.read_text(encoding="utf-8"))
+        contents = parse_json(text)
         return [Synset(str(wnid), str(name).replace("_", " ")) for wnid, name in contents.values()]
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f'{file}: must read {{"0": ["n01440764", "tench"], ...}} ({error}); correct it') from error
 
 
 def _read_synset_mapping(file: Path) -> list[Synset]:
-    lines = [line.partition(" ") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.partition(" ") for line in read_text(file, "fetch it again").splitlines() if line.strip()]
     return [Synset(wnid, _first_name(words) or wnid) for wnid, _, words in lines]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.data.config import MasksConfig
+from tasks.data.files.boundary import Boundary, files_below
 from tasks.data.files.images import is_image
 from tasks.data.files.mask_files import MaskReader
 
@@ -34,6 +35,7 @@ class MaskFolders(SegmentationDataset):
         labels: of the values of the masks.
         read_mask: reads a mask file.
         image_suffix, mask_suffix: what a name ends in besides; an image without it is not looked at.
+        outside_root: whether files may lie elsewhere.
 
     Raises:
         InputError: a folder is missing or empty, an image has no mask or a mask no image, or two have one name.
@@ -48,10 +50,12 @@ class MaskFolders(SegmentationDataset):
         read_mask: MaskReader,
         image_suffix: str = "",
         mask_suffix: str = "",
+        *,
+        outside_root: bool = False,
     ) -> None:
-        root = Path(root)
-        image_files = _by_name(root / images, "the images of the split", image_suffix)
-        mask_files = _by_name(root / masks, "the masks of the split", mask_suffix)
+        root, boundary = Path(root), Boundary(root, outside_root)
+        image_files = _by_name(root / images, "the images of the split", image_suffix, boundary)
+        mask_files = _by_name(root / masks, "the masks of the split", mask_suffix, boundary)
         _check_partners("image", image_files, "mask", mask_files, root / masks)
         _check_partners("mask", mask_files, "image", image_files, root / images)
         names = sorted(image_files.keys() & mask_files.keys())
@@ -82,7 +86,8 @@ def build_splits(config: MasksConfig) -> DataSplits:
 
     def read(split: str) -> MaskFolders:
         images, masks = config.images.replace("{split}", split), config.masks.replace("{split}", split)
-        return MaskFolders(root, images, masks, labels, read_mask, config.image_suffix, config.mask_suffix)
+        suffixes = config.image_suffix, config.mask_suffix
+        return MaskFolders(root, images, masks, labels, read_mask, *suffixes, outside_root=config.outside_root)
 
     test = None
     if config.test_split is not None and (root / config.masks.replace("{split}", config.test_split)).is_dir():
@@ -135,13 +140,13 @@ def read_colours(config: MasksConfig) -> dict[str, list[int]] | None:
 MAX_CLASSES = 255
 
 
-def _by_name(folder: Path, what: str, suffix: str) -> dict[str, Path]:
+def _by_name(folder: Path, what: str, suffix: str, boundary: Boundary) -> dict[str, Path]:
     """The images below a folder, by what an image and its mask have in common."""
     require_folder(folder, what, REMEDY)
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(map(Path, files_below(folder, boundary))):
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if not is_image(path.name) or path.name.startswith(".") or not stem.endswith(suffix):
+        if not is_image(path.name) or not stem.endswith(suffix):
             continue
         name = stem.removesuffix(suffix)
         if name in found:

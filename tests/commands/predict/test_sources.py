@@ -79,7 +79,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         "clips": r"such as .*a\.mp4; .* a video is given by its own name",
         "*.jpg": r"source=.*\*\.jpg: no images there, nothing",
         "none.txt": r"the list is empty; write one path or address on a line",
-        "bytes.txt": r"cannot be read as text in UTF-8",
+        "bytes.txt": r"bytes.txt: is no text in UTF-16 .truncated data at byte 2.; write it again",
     }
     for name, message in wrong.items():
         with pytest.raises(InputError, match=message):

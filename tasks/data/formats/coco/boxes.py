@@ -16,6 +16,7 @@ from tasks.data.checks import check_images_exist, check_unique, require_file, re
 from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset
 from tasks.data.faults import fault
+from tasks.data.files.boundary import Boundary
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
@@ -39,17 +40,20 @@ class CocoDetection(DetectionDataset):
         root: folder that holds `annotations` and the folder of images.
         split: name of the folder of images.
         bad_boxes: what to do with boxes that cannot be learned.
+        outside_root: whether images may lie elsewhere.
 
     Raises:
-        InputError: a file or folder is missing, or its contents do not fit together.
+        InputError: a file or folder is missing or lies elsewhere, or its contents do not fit together.
     """
 
-    def __init__(self, root: str | Path, split: str, bad_boxes: BadBoxes = BadBoxes.error) -> None:
+    def __init__(
+        self, root: str | Path, split: str, bad_boxes: BadBoxes = BadBoxes.error, *, outside_root: bool = False
+    ) -> None:
         file, folder = split_files(root, split)
         contents = read_json(file, _without_outline)
         labels = _label_map(contents["categories"], file)
         annotations, ids = _tabulate(contents, labels, file)
-        check_images_exist(folder, annotations.file_names.tolist(), file)
+        check_images_exist(folder, annotations.file_names.tolist(), file, Boundary(root, outside_root))
 
         def describe(box: int) -> str:
             name = annotations.file_names[annotations.owner[box]]
@@ -65,8 +69,10 @@ def build_splits(config: CocoConfig) -> DataSplits:
         InputError: see `CocoDetection`, and if the two splits have other categories.
     """
     root = find_coco(config)
-    train = CocoDetection(root, config.train_split, config.bad_boxes)
-    val = CocoDetection(root, config.val_split, config.bad_boxes)
+    train, val = (
+        CocoDetection(root, split, config.bad_boxes, outside_root=config.outside_root)
+        for split in (config.train_split, config.val_split)
+    )
     if train.labels != val.labels:
         fault(
             "other categories",

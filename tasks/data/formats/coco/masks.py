@@ -21,6 +21,7 @@ from tasks.data.checks import check_images_exist, check_index, check_unique
 from tasks.data.config import BadBoxes
 from tasks.data.faults import caution
 from tasks.data.faults import fault as report_fault
+from tasks.data.files.boundary import Boundary
 from tasks.data.files.images import read_image
 from tasks.data.formats.coco.boxes import UNKNOWN, column, find_coco, numbers, owners, read_json, split_files
 from tasks.data.formats.coco.outlines import Outlines, fault, with_arrays
@@ -59,13 +60,20 @@ class CocoSegmentation(Dataset[Sample]):
             count.
         bad_outlines: what to do with objects of these classes whose outline cannot be drawn; dropped ones become
             background.
+        outside_root: whether images may lie elsewhere.
 
     Raises:
         InputError: a file or folder is missing, its contents do not fit together, or no image or class is left.
     """
 
     def __init__(
-        self, root: str | Path, split: str, min_class_pixels: int = 0, bad_outlines: BadBoxes = BadBoxes.error
+        self,
+        root: str | Path,
+        split: str,
+        min_class_pixels: int = 0,
+        bad_outlines: BadBoxes = BadBoxes.error,
+        *,
+        outside_root: bool = False,
     ) -> None:
         self._file, self._folder = split_files(root, split)
         self.labels = LabelMap.indexed(VOC_CLASSES)
@@ -76,7 +84,7 @@ class CocoSegmentation(Dataset[Sample]):
         sides = [column(images, side, "images", self._file) for side in ("height", "width")]
         sizes = [numbers(side, np.int64, 0, "image size", self._file) for side in sides]
         names = [str(name) for name in column(images, "file_name", "images", self._file)]
-        check_images_exist(self._folder, names, self._file)
+        check_images_exist(self._folder, names, self._file, Boundary(root, outside_root))
         self._file_names = np.array(names, dtype=np.str_)
         self._sizes = np.stack(sizes, axis=1)
         rows = self._read_objects(contents, ids, bad_outlines)
@@ -189,8 +197,10 @@ def build_splits(config: CocoConfig) -> DataSplits:
         InputError: see `CocoSegmentation` and `find_coco`.
     """
     root = find_coco(config)
-    train = CocoSegmentation(root, config.train_split, config.min_class_pixels, config.bad_boxes)
-    val = CocoSegmentation(root, config.val_split, bad_outlines=config.bad_boxes)
+    train, val = (
+        CocoSegmentation(root, split, least, config.bad_boxes, outside_root=config.outside_root)
+        for split, least in ((config.train_split, config.min_class_pixels), (config.val_split, 0))
+    )
     return DataSplits(train=train, val=val, test=None, labels=train.labels)
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from tasks.data.checks import require_root
+from tasks.data.files.contents import read_text
 from tasks.data.files.encoded import EncodedImage, EncodedSample
 from tasks.data.formats.shards.files import ShardFiles, joined
 from tasks.data.formats.shards.index import TarIndex, read_index
@@ -209,4 +210,4 @@ def _require(paths: list[Path], root: Path, argument: str, patterns: Sequence[st
 def _class_names(file: Path) -> list[str] | None:
     if not file.is_file():
         return None
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(file, "write it again").splitlines() if line.strip()]

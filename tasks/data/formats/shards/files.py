@@ -12,6 +12,7 @@ import numpy as np
 
 from backbone.errors import InputError
 from tasks.data.checks import check_index
+from tasks.data.files.contents import open_regular
 from tasks.data.files.images import REMEDY
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ShardFiles:
         """
         shard, length = self._shard(index), int(self._lengths[index])
         try:
-            with open(shard, "rb", buffering=0) as file:  # noqa: PTH123 - once for every image of every epoch
+            with open_regular(shard) as file:
                 file.seek(int(self._offsets[index]))
                 data = file.read(length)
         except OSError as error:

@@ -18,6 +18,7 @@ import numpy as np
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
+from tasks.data.files.contents import open_regular
 from tasks.data.files.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def kept(path: Path, suffix: str, make: Callable[[], Arrays], sha256: str | None
     file = path.with_name(path.name + suffix)
     stamp = _stamp(path)
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with open_regular(file) as stream, np.load(stream, allow_pickle=False) as arrays:
             if arrays["stamp"].tolist() == stamp:
                 return {name: arrays[name] for name in arrays}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -104,7 +105,7 @@ def check_sha256(path: Path, expected: str) -> None:
         InputError: it is not what was written, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); replace the shard") from error
@@ -167,7 +168,7 @@ def walk(path: Path) -> Iterator[TarSample]:
     """
     empty, size = True, path.stat().st_size
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for key, members in _samples(tar):
                 if key.startswith("/") or ".." in key.split("/"):
                     raise InputError(f"{path}: the name {key!r} leads out of the shard; it is not to be trusted")

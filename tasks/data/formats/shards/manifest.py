@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
+from tasks.data.files.contents import parse_json, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +66,9 @@ def read_manifest(file: Path) -> Manifest:
     Raises:
         InputError: it is damaged, of another format, or names a file elsewhere.
     """
+    text = read_text(file, AGAIN)
     try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        plain = parse_json(text)
         found = plain.pop("format")
         if found != FORMAT:
             raise InputError(f"{file}: has format {found}; this version reads {FORMAT}: {AGAIN}")

@@ -23,6 +23,7 @@ from tasks.data.checks import check_images_exist, require_file, require_folder
 from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset
 from tasks.data.faults import each, fault
+from tasks.data.files.boundary import Boundary
 from tasks.data.files.images import read_size
 from tasks.data.formats.voc.find import find_voc
 from tasks.data.formats.voc.folder import REMEDY, file_names, read_list
@@ -69,6 +70,7 @@ class VocDetection(DetectionDataset):
         classes: names of the classes; None collects those of this split, sorted.
         bad_boxes: what to do with boxes that cannot be learned.
         images: what `read_split` gave for this split, if it was called before.
+        outside_root: whether files may lie elsewhere.
 
     Raises:
         InputError: a file or folder is missing, or its contents do not fit together.
@@ -81,8 +83,10 @@ class VocDetection(DetectionDataset):
         classes: Sequence[str] | None = None,
         bad_boxes: BadBoxes = BadBoxes.error,
         images: list[VocImage] | None = None,
+        *,
+        outside_root: bool = False,
     ) -> None:
-        images = read_split(root, split) if images is None else images
+        images = read_split(root, split, Boundary(root, outside_root)) if images is None else images
         labels = LabelMap.numbered(classes or collect_classes(images, split_list(root, split)))
         for image in images:
             image.objects = _known(image, labels)
@@ -107,7 +111,8 @@ def build_splits(config: VocConfig) -> DataSplits:
     names = [config.train_split, config.val_split]
     if config.test_split is not None and split_list(root, config.test_split).is_file():
         names.append(config.test_split)
-    images = {name: read_split(root, name) for name in names}
+    boundary = Boundary(root, config.outside_root)
+    images = {name: read_split(root, name, boundary) for name in names}
     everything = [image for name in names for image in images[name]]
     classes = config.classes or collect_classes(everything, Path(root) / "Annotations")
     train, val, *test = [VocDetection(root, name, classes, config.bad_boxes, images[name]) for name in names]
@@ -131,7 +136,7 @@ def collect_classes(images: Sequence[VocImage], file: Path) -> list[str]:
     return names
 
 
-def read_split(root: str | Path, split: str) -> list[VocImage]:
+def read_split(root: str | Path, split: str, boundary: Boundary) -> list[VocImage]:
     """Every image that the split lists, from its XML file; the images themselves are not read.
 
     Raises:
@@ -143,16 +148,18 @@ def read_split(root: str | Path, split: str) -> list[VocImage]:
     require_folder(xml_folder, "the annotations", REMEDY)
     stems = read_list(listing)
     found = file_names(folder)
-    check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing)
+    check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing, boundary)
+    boundary.report([] if boundary.holds(xml_folder) else [xml_folder])
+    files = [(xml_folder / f"{stem}.xml", folder / found[stem]) for stem in stems if stem in found]
+    boundary.report([xml for xml, _ in files if not boundary.holds_file(xml)])
     images = []
-    for stem in stems:
-        if stem not in found:
+    for xml, image in files:
+        if not (boundary.holds_file(xml) and boundary.holds_file(image)):
             continue  # a fault, said above
-        xml = xml_folder / f"{stem}.xml"
         with each("unreadable annotation", str(xml)):
             remedy = "add the file or remove the image from the list"
             require_file(xml, f"the annotation of an image of {listing}", remedy)
-            images.append(_read_xml(xml, folder / found[stem]))
+            images.append(_read_xml(xml, image))
     return images
 
 

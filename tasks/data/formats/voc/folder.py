@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
 from tasks.data.checks import check_unique, require_file
+from tasks.data.files.contents import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +36,11 @@ def read_list(listing: Path) -> list[str]:
     """The names that a split's list has, one a line.
 
     Raises:
-        InputError: there is no such file, or a name is listed twice.
+        InputError: there is no such file, it is no text, or a name is listed twice.
     """
     require_file(listing, "the list of the split's images", f"{REMEDY}, data.train_split and so on the list")
-    names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = read_text(listing, "write it again").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
     check_unique(names, "image", listing)
     return names
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tasks.data.checks import check_images_exist, require_folder
 from tasks.data.datasets.segmentation import SegmentationDataset
+from tasks.data.files.boundary import Boundary
 from tasks.data.files.mask_files import IndexMasks
 from tasks.data.formats.voc.find import find_voc
 from tasks.data.formats.voc.folder import AUGMENTED, AUGMENTED_MASKS, IMAGES, MASKS, REMEDY, file_names, read_list
@@ -42,12 +43,15 @@ class VocSegmentation(SegmentationDataset):
         root: folder that holds `JPEGImages`, `SegmentationClass` and `ImageSets`.
         split: name of the list under `ImageSets/Segmentation`.
         classes: names of the values 0, 1, ... of the masks.
+        outside_root: whether files may lie elsewhere.
 
     Raises:
         InputError: a file or folder is missing, or an image is listed twice.
     """
 
-    def __init__(self, root: str | Path, split: str, classes: Sequence[str] = VOC_CLASSES) -> None:
+    def __init__(
+        self, root: str | Path, split: str, classes: Sequence[str] = VOC_CLASSES, *, outside_root: bool = False
+    ) -> None:
         require_folder(root, LAYOUT, REMEDY)
         root, listing = Path(root), split_list(root, split)
         folders = [MASKS]
@@ -60,8 +64,9 @@ class VocSegmentation(SegmentationDataset):
         images = [f"{IMAGES}/{found.get(stem, f'{stem}.jpg')}" for stem in stems]
         places = {path.stem: folder for folder in folders for path in (root / folder).glob("*.png")}
         masks = [f"{places.get(stem, folders[-1])}/{stem}.png" for stem in stems]
-        check_images_exist(root, images, listing)
-        check_images_exist(root, masks, listing, "mask")
+        boundary = Boundary(root, outside_root)
+        check_images_exist(root, images, listing, boundary)
+        check_images_exist(root, masks, listing, boundary, "mask")
         labels = LabelMap.indexed(classes)
         super().__init__(root, images, masks, labels, IndexMasks(labels.names), listing)
 
@@ -74,12 +79,16 @@ def build_splits(config: VocConfig) -> DataSplits:
     """
     root = find_voc(config, LAYOUT)
     classes = config.classes or VOC_CLASSES
-    train, val = (VocSegmentation(root, split, classes) for split in (config.train_split, config.val_split))
+
+    def read(split: str) -> VocSegmentation:
+        return VocSegmentation(root, split, classes, outside_root=config.outside_root)
+
+    train, val = read(config.train_split), read(config.val_split)
     test = None
     if config.test_split is not None and split_list(root, config.test_split).is_file():
         stems = read_list(split_list(root, config.test_split))
         if any((root / MASKS / f"{stem}.png").is_file() for stem in stems):
-            test = VocSegmentation(root, config.test_split, classes)
+            test = read(config.test_split)
         else:
             log.info("%s: none of its images has a mask; it is not used", split_list(root, config.test_split))
     return DataSplits(train=train, val=val, test=test, labels=train.labels)

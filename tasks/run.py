@@ -14,10 +14,10 @@ from omegaconf import DictConfig, open_dict
 
 from conf.help import print_help
 from conf.schema import register
-from tasks.cli.compose import _read
+from tasks.cli.compose import plug, read
 from tasks.cli.leaving import FAILED, _errors_explained, _exit
 from tasks.commands.dispatch import run_composed
-from tasks.distributed.launch import end_with_parent
+from tasks.distributed.starter import end_with_parent
 
 HELP = {"--help", "-h"}
 SWEEP = {"--multirun", "-m"}
@@ -56,10 +56,10 @@ def _hydra_command(composed: DictConfig) -> None:
 
 def _sweep(words: list[str]) -> None:
     """Run once for each of several values."""
-    from tasks.commands.sweep.sweep import sweep, without_flags
+    from tasks.commands.sweep.sweep import sweep
 
     with hydra.initialize_config_module("conf", version_base="1.3"):
-        failed = sweep(without_flags(words), _read)
+        failed = sweep(words, read, plug)
     if failed:
         _exit(f"{len(failed)} jobs failed: {', '.join(failed)}; the same words again go on with them", FAILED)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from backbone.errors import InputError
 from tasks.cli.explain import explain
+from tasks.distributed.starter import tell_reason
 from tasks.distributed.world import PeerLostError, speaks
 
 if TYPE_CHECKING:
@@ -47,16 +48,13 @@ def _errors_explained() -> Iterator[None]:
 class CommandFailed(SystemExit):
     """The end of a command that did not come to its end."""
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(code)
-        self.reason = reason
-
 
 def _exit(message: str, code: int, reason: str = "") -> NoReturn:
     if speaks():
         sys.stdout.flush()
         sys.stderr.write(f"trident: {one_line(message)}\n")
-    raise CommandFailed(code, reason or message)
+        tell_reason(one_line(reason or message))
+    raise CommandFailed(code)
 
 
 def one_line(message: str) -> str:

@@ -151,8 +151,8 @@ def run_composed(composed: DictConfig) -> None:
     world = started()
     check(config, world)
     if (count := processes(config)) > 1:
-        if code := launch(count, sys.argv[1:]):
-            raise CommandFailed(code, f"one of {count} processes failed")
+        if code := launch(count, [sys.executable, "-P", "-m", "tasks.run", *sys.argv[1:]]):
+            raise CommandFailed(code)
         return
 
     if world is not None:

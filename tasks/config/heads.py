@@ -24,6 +24,11 @@ class Kind(Enum):
     detection = "detection"
     segmentation = "segmentation"
 
+    @property
+    def main_metric(self) -> str:
+        """The metric that tells which weights are best; larger is better."""
+        return {Kind.classification: "top1", Kind.detection: "map", Kind.segmentation: "miou"}[self]
+
 
 @dataclass(kw_only=True, slots=True)
 class HeadConfig:

@@ -1,22 +1,23 @@
-"""Starts the processes of a run on this machine, and ends with all of them. Imports nothing heavy, and no torch.
+"""Starts the processes of a run on this machine, by the part of torch's elastic launcher that starts and watches them.
 
 Every process runs the same command again; what they are told by environment variables is what torchrun tells. They are
-no part of the terminal's process group: Ctrl-C reaches this process alone, which hands it on once.
+no part of the terminal's process group: Ctrl-C reaches this process alone, which hands it on once. torchrun's agent,
+the other part, is for several machines; it gives processes that are asked to stop 30 seconds and forgets their exit
+codes, where ours evaluate and save.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
 from tasks.config.training import Strategy
+from tasks.distributed import starter
 from tasks.distributed.world import started, trains_or_evaluates
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 
     from tasks.config.run import RunConfig
 
-LIFELINE = "TRIDENT_LIFELINE"
-"""Number of a pipe's end: at its end of file the process that started this one is gone."""
 FAILED = 1
-GRACE_S = 10.0
-"""In which the others end by themselves once one has failed."""
+PATIENCE_S = 7 * 24 * 3600
+"""For processes that were asked to stop: they evaluate and save what there is. A second Ctrl-C ends them at once."""
 POLL_S = 0.05
 
 
@@ -66,75 +65,45 @@ def processes(config: RunConfig) -> int:
     return trainer.devices or gpus
 
 
-def launch(count: int, words: Sequence[str]) -> int:
-    """Run the command in `count` processes.
+def launch(count: int, command: Sequence[str]) -> int:
+    """Run a command in `count` processes, and say in one line if one was killed.
 
-    Args:
-        words: of the command line.
     Returns:
         The exit code: of the first that failed, or 0.
     """
-    children: list[subprocess.Popen[bytes]] = []
-    watched, held = os.pipe()
-    shared = os.environ | {
-        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()), LIFELINE: str(watched),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }  # fmt: skip
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, start_processes
+
+    quiet = logging.getLogger("torch.distributed.elastic")
+    quiet.propagate = False
+    quiet.addHandler(logging.NullHandler())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
-    signals: list[int] = []
-
-    def hand_on(number: int, frame: Any) -> None:
-        signals.append(number)
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
-
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for rank in range(count):
-            own = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            command = [sys.executable, "-P", "-m", "tasks.run", *words]
-            children.append(subprocess.Popen(command, env=own, pass_fds=(watched,), start_new_session=True))
-        return _wait(children, signals)
-    finally:
-        for child in children:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        os.close(watched)
-        os.close(held)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _wait(children: list[subprocess.Popen[bytes]], signals: list[int]) -> int:
-    """Until all have ended; those that are left behind by a failed one are ended after a while."""
-    failed: tuple[int, int] | None = None
-    deadline = float("inf")
-    while None in [child.poll() for child in children]:
-        for rank, child in enumerate(children):
-            if failed is None and child.returncode:
-                failed = rank, child.returncode
-                deadline = monotonic() + GRACE_S
-        if monotonic() > deadline:
-            for child in children:
-                if child.poll() is None:
-                    child.kill()
-        sleep(POLL_S)
-    if failed is None:
-        failed = next(((rank, child.returncode) for rank, child in enumerate(children) if child.returncode), None)
-    if failed is None:
+    shared = starter.environment() | {
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count))),
+    }  # fmt: skip
+    ranks = {rank: shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)}
+    arguments = dict.fromkeys(ranks, tuple(command[1:]))
+    running = start_processes("trident", command[0], arguments, ranks, DefaultLogsSpecs(log_dir=os.devnull))
+    asked_to_stop: signal.Signals | None = None
+    result = None
+    while result is None:
+        try:
+            if asked_to_stop is not None:
+                running.close(asked_to_stop, timeout=PATIENCE_S)
+            result = running.wait(period=POLL_S)
+        except SignalException as received:
+            asked_to_stop = received.sigval
+    if not result.failures:
         return 0
-    rank, code = failed
-    if code < 0 and not signals:
+    first = next(iter(result.failures.values()))  # in the order in which they failed
+    if first.exitcode < 0 and asked_to_stop is None:
         sys.stdout.flush()
         sys.stderr.write(
-            f"trident: process {rank} of {len(children)} was ended by {signal.Signals(-code).name}"
-            f"{' (too little memory?)' if -code == signal.SIGKILL else ''}, and the others with it\n"
+            f"trident: process {first.local_rank} of {count} was ended by {first.signal_name()}"
+            f"{' (too little memory?)' if -first.exitcode == signal.SIGKILL else ''}, and the others with it\n"
         )
-    return FAILED if code < 0 else code
+    return FAILED if first.exitcode < 0 else first.exitcode
 
 
 def _free_port() -> int:
@@ -142,17 +111,3 @@ def _free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
     return port
-
-
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone, even by kill -9, so that nothing is left behind."""
-    number = os.environ.pop(LIFELINE, None)
-    if number is None:
-        return
-
-    def watch(end: int) -> None:
-        while os.read(end, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, args=(int(number),), daemon=True, name="lifeline").start()

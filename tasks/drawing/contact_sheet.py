@@ -149,7 +149,7 @@ def _fitted_size(image: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _placed(legend: Sequence[tuple[str, Colour]], room: int) -> Iterator[tuple[int, int, str, Colour]]:
-    """CommandFailed and top of every entry, in lines of at most `room` pixels."""
+    """Left and top of every entry, in lines of at most `room` pixels."""
     x = y = 0
     for name, colour in legend:
         text, font = readable(name, HEADER_PX)

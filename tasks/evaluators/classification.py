@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tasks.config.heads import Kind
 from tasks.data.splits import ClassificationData
 from tasks.drawing.class_sheet import Answer, class_sheet
 from tasks.drawing.contact_sheet import spread
@@ -39,7 +40,7 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
         best: of every image evaluated, the largest scores and their classes.
     """
 
-    main_metric = "top1"
+    main_metric = Kind.classification.main_metric
 
     @cached_property
     def classes(self) -> Tensor:

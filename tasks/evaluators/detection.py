@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import write_whole
+from tasks.config.heads import Kind
 from tasks.data.splits import DetectionData
 from tasks.drawing.boxes import Boxes
 from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 class DetectionEvaluator(Evaluator[DetectionData]):
     """COCO's measure of one split."""
 
-    main_metric = "map"
+    main_metric = Kind.detection.main_metric
 
     @cached_property
     def truth(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from heads.structures import SegmentationTargets
+from tasks.config.heads import Kind
 from tasks.data.splits import SegmentationData
 from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
 from tasks.drawing.masks import legend, write_palette_png
@@ -36,7 +37,7 @@ class SegmentationEvaluator(Evaluator[SegmentationData]):
         quality: of every image evaluated, its own mean IoU; None where it is all void.
     """
 
-    main_metric = "miou"
+    main_metric = Kind.segmentation.main_metric
 
     def reset(self) -> None:
         self.measure = MeanIoU(self.labels.names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import torch
 
@@ -16,6 +16,9 @@ from tasks.config.run import Mode, RunConfig, Task
 from tasks.config.training import Strategy, TrainerConfig
 from tasks.distributed import launch, world
 from tasks.distributed.world import World, check, first_node, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "10.0.0.1",
@@ -122,32 +125,58 @@ def test_who_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.speaks()
 
 
-def children(*codes: str) -> list[subprocess.Popen[bytes]]:
-    return [subprocess.Popen([sys.executable, "-S", "-c", code]) for code in codes]
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """As they were before torch's launcher takes them."""
+    names = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {name: signal.getsignal(name) for name in names}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
 
 
-def test_the_first_that_fails_decides_and_takes_the_others_along(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 0.1)
-    assert launch._wait(children("", ""), []) == 0
-    assert launch._wait(children("import time; time.sleep(60)", "raise SystemExit(2)"), []) == 2
-    assert capsys.readouterr().err == ""
-    killed = children("import time; time.sleep(60)", "import time; time.sleep(60)")
-    os.kill(killed[1].pid, signal.SIGKILL)
-    assert launch._wait(killed, []) == 1
-    assert capsys.readouterr().err == (
+def launched(*codes: str) -> int:
+    """The exit code of processes that each run their code."""
+    code = f"import os, signal, time; exec({codes!r}[int(os.environ['RANK'])])"
+    return launch.launch(len(codes), [sys.executable, "-S", "-c", code])
+
+
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+WAITS = "time.sleep(60)"
+
+
+@pytest.mark.usefixtures("signals")
+def test_the_first_that_fails_decides_and_takes_the_others_along(capfd: pytest.CaptureFixture[str]) -> None:
+    words = "print(os.environ['WORLD_SIZE'], os.environ['LOCAL_RANK'], os.environ['OMP_NUM_THREADS'])"
+    assert launched(words, words) == 0
+    assert sorted(capfd.readouterr().out.split("\n")) == ["", "2 0 1", "2 1 1"]
+    assert launched(WAITS, "raise SystemExit(2)") == 2
+    assert capfd.readouterr().err == ""
+    assert launched(WAITS, KILLED) == 1
+    assert capfd.readouterr().err == (
         "trident: process 1 of 2 was ended by SIGKILL (too little memory?), and the others with it\n"
     )
 
 
+@pytest.mark.usefixtures("signals")
+def test_a_signal_is_handed_on_and_what_is_done_then_is_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
+    late = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), os._exit(130)))"
+    asks = "time.sleep(0.5); os.kill(os.getppid(), signal.SIGTERM)"
+    assert launched(f"{late}; {WAITS}", f"{late}; {asks}; {WAITS}") == 130
+    assert capfd.readouterr() == ("", "")
+
+
 def test_nothing_is_left_when_the_parent_is_gone() -> None:
-    code = "from tasks.distributed.launch import end_with_parent; end_with_parent(); import time; time.sleep(60)"
-    watched, held = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], pass_fds=(watched,), env=os.environ | {launch.LIFELINE: str(watched)}
+    """A process starts one of its own and is killed."""
+    child = "from tasks.distributed.starter import end_with_parent; end_with_parent(); import time; time.sleep(60)"
+    parent = (
+        "import os, subprocess, sys, time; from tasks.distributed.starter import environment\n"
+        f"one = subprocess.Popen([sys.executable, '-c', {child!r}], env=os.environ | environment())\n"
+        "print(one.pid, flush=True); time.sleep(60)"
     )
-    os.close(watched)
-    assert child.poll() is None
-    os.close(held)
-    assert child.wait(30) == -signal.SIGKILL
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    left = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    assert left.wait(30) is None

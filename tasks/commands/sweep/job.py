@@ -5,19 +5,22 @@ Started by any of Hydra's launchers, here or on another machine.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from tasks.commands.sweep.record import Place, Record, Status, is_done, read_record, write_record
+from backbone.errors import InputError
 from tasks.commands.sweep.results import show, write_results
+from tasks.commands.sweep.row import FOLDER, Row
+from tasks.distributed import starter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
 
     from tasks.commands.sweep.plan import Job
 
-CHILD = (sys.executable, "-m", "tasks.commands.sweep.child")
-"""Runs one job; its words follow."""
+COMMAND = (sys.executable, "-m", "tasks.run")
 
 
 @dataclass(slots=True)
@@ -38,80 +40,65 @@ class JobRunner:
         sweep: folder of the whole sweep, absolute.
         jobs: of the whole sweep.
         cwd: where the jobs run.
-        aloud: let the jobs write to the console; else each writes to a file of its own.
-        child: the command of a job, before the path of its record and its words.
+        aloud: let the jobs write to the console; else each writes to `jobs/NAME.log`.
+        command: does a run, before its words.
     """
 
     sweep: Path
     jobs: Sequence[Job]
     cwd: str
-    aloud: bool
-    child: Sequence[str] = field(default_factory=lambda: CHILD)
+    aloud: bool = False
+    command: Sequence[str] = field(default_factory=lambda: COMMAND)
 
     def __call__(self, composed: DictConfig) -> Any:
-        place = Place(self.sweep, Path(str(composed.run_dir)).name)
-        record = read_record(place.record)
-        assert record is not None, "the sweep writes the records before its jobs"
-        if not is_done(place, record):
-            self._run(place, record, list(HydraConfig.get().overrides.task))
-            self._tell()
-
-    def _run(self, place: Place, record: Record, words: Sequence[str]) -> None:
-        record.status, record.reason = Status.running, ""
-        write_record(place.record, record)
+        names = [job.name for job in self.jobs]
+        number, console = names.index(Path(str(composed.run_dir)).name), Console()
+        job = self.jobs[number]
+        row = Row(name=job.name, varied=job.varied, status="running")
+        row.write(self.sweep)
         if self.aloud:
-            names = [job.name for job in self.jobs]
-            rule = f"sweep: job {names.index(place.name) + 1} of {len(names)}, {place.name}"
-            Console().print(f"\n{rule}", style="bold", highlight=False)
+            rule = f"\nsweep: job {number + 1} of {len(names)}, {job.name}"
+            console.print(rule, style="bold", highlight=False)
         start = time.monotonic()
-        code, interrupted = _start(
-            [*self.child, str(place.record), *words], self.cwd, None if self.aloud else place.log
-        )
-        record = read_record(place.record) or record  # the job writes what it found, and why it failed
-        record.seconds = time.monotonic() - start
-        record.status = Status.failed if code or interrupted else Status.done
-        record.reason = "interrupted" if interrupted else _reason(code, record.reason)
-        write_record(place.record, record)
+        row.reason, interrupted = self._run(job)
+        row.seconds = time.monotonic() - start
+        row.status = "failed"
+        if not row.reason:
+            try:
+                row.finish(job, self.sweep / job.name)
+            except InputError as error:
+                row.reason = str(error)
+        row.write(self.sweep)
         if interrupted:
             raise KeyboardInterrupt
-
-    def _tell(self) -> None:
-        """What there is so far: a sweep that is killed later has it."""
-        rows = write_results(self.sweep, self.jobs)
+        rows = write_results(self.sweep, self.jobs)  # of what there is so far: a sweep that is killed later has it
         if self.aloud:
-            show(rows, Console())
+            show(rows, self.jobs, console)
 
+    def _run(self, job: Job) -> tuple[str, bool]:
+        """Why a run failed, empty if it did not, and whether Ctrl-C came here meanwhile.
 
-def _start(command: Sequence[str], cwd: str, log: Path | None) -> tuple[int, bool]:
-    """Run a process; its exit code, and whether Ctrl-C came here meanwhile.
-
-    The process is no member of the terminal's foreground group, so that one Ctrl-C reaches it once: from here.
-    """
-    output = None if log is None else log.open("ab")
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
-            process_group=0,
-        )
-        interrupted = False
-        while True:
-            try:
-                return process.wait(), interrupted
-            except KeyboardInterrupt:
-                interrupted = True
-                process.send_signal(signal.SIGINT)
-    finally:
-        if output is not None:
-            output.close()
-
-
-def _reason(code: int, told: str) -> str:
-    """Why a process ended with this code, in words."""
-    if code < 0:
-        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-        return f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
-    return (told or f"ended with exit code {code}") if code else ""
+        The process is no member of the terminal's foreground group, so that one Ctrl-C reaches it once: from here.
+        """
+        own = self.sweep / FOLDER / job.name
+        reason = own.with_name(f"{own.name}.reason")
+        reason.unlink(missing_ok=True)
+        with nullcontext() if self.aloud else own.with_name(f"{own.name}.log").open("ab") as output:
+            process = subprocess.Popen(
+                [*self.command, *job.words], cwd=self.cwd, env=os.environ | starter.environment(reason),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0,
+            )  # fmt: skip
+            interrupted = False
+            while True:
+                try:
+                    code = process.wait()
+                    break
+                except KeyboardInterrupt:
+                    interrupted = True
+                    process.send_signal(signal.SIGINT)
+        if interrupted or not code:
+            return "interrupted" * interrupted, interrupted
+        if code < 0:
+            name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+            return f"killed by {name}{' (out of memory?)' * (code == -signal.SIGKILL)}", False
+        return reason.read_text(encoding="utf-8") if reason.is_file() else f"ended with exit code {code}", False

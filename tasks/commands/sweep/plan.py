@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -34,11 +34,13 @@ class Job:
         name: of its folder, by what varies: `width-0.35+image_size-64`. It needs no quotes on the command line.
         words: all of the command line's that concern the run, each with one value.
         varied: the values that tell it from the others, by the key as it was typed.
+        metrics: names in `metrics.json` of the main metric of every head, once its configuration is known.
     """
 
     name: str
     words: tuple[str, ...]
     varied: dict[str, str]
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +68,35 @@ def plan(words: Sequence[str], loader: ConfigLoader) -> Plan:
     Raises:
         InputError: `run_dir` or something of Hydra's varies, a sweep is no list of values, or names one twice.
     """
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
     run_dir: str | None = None
     common: list[str] = []
     hydra: list[str] = []
-    varying: list[tuple[Override, list[str]]] = []
-    for override in overrides:
+    varying: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
         assert override.input_line is not None
-        varies = override.is_sweep_override()
-        if varies and (override.is_hydra_override() or override.key_or_group in ("run_dir", "mode")):
-            raise InputError(f"{override.input_line}: cannot vary in a sweep; give it one value")
-        if varies:
-            varying.append((override, _values(override)))
+        if override.is_sweep_override():
+            varying[override.get_key_element()] = _values(override)
         elif override.key_or_group == "run_dir":
             value = override.value()
             run_dir = None if value is None else str(value)
         else:
             (hydra if override.is_hydra_override() else common).append(override.input_line)
-    keys = [override.get_key_element() for override, _ in varying]
-    short = short_names(keys)
+    short = short_names(list(varying))
     jobs = []
-    for values in itertools.product(*(values for _, values in varying)):
-        varied = dict(zip(keys, values, strict=True))
-        name = "+".join(f"{part}-{value}" for part, value in zip(short, values, strict=True))
-        jobs.append(Job(name or ONLY, (*common, *(f"{key}={value}" for key, value in varied.items())), varied))
+    for values in itertools.product(*varying.values()):
+        varied = dict(zip(varying, values, strict=True))
+        name = "+".join(f"{part}-{value}" for part, value in zip(short, values, strict=True)) or ONLY
+        jobs.append(Job(name, (*common, *(f"{key}={value}" for key, value in varied.items())), varied))
     return Plan(_with_safe_names(jobs), run_dir, hydra)
 
 
 def _values(override: Override) -> list[str]:
+    if override.is_hydra_override() or override.key_or_group in ("run_dir", "mode"):
+        raise InputError(f"{override.input_line}: cannot vary in a sweep; give it one value")
     if not override.is_discrete_sweep():
         raise InputError(f"{override.input_line}: is no list of values; write them out, a,b,c")
     values: list[str] = list(override.sweep_string_iterator())
-    twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
+    if twice := [value for value, count in Counter(values).items() if count > 1]:
         raise InputError(f"{override.input_line}: lists {twice[0]} twice; leave one out")
     return values
 
@@ -117,12 +115,12 @@ def _with_safe_names(jobs: Sequence[Job]) -> list[Job]:
         if names.count(name) > 1 or len(name) > MAX_NAME:
             digest = hashlib.sha256("\0".join(job.words).encode()).hexdigest()[:8]
             name = f"{name[: MAX_NAME - 9]}-{digest}"
-        safe.append(Job(name, job.words, job.varied))
+        safe.append(replace(job, name=name))
     return safe
 
 
-def quoted(key: str, value: str) -> str:
-    """`key=value` as Hydra reads it, whatever characters the value has."""
+def quoted(value: str) -> str:
+    """A text as Hydra reads it from a word of the command line, whatever characters it has."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     trailing = len(value) - len(value.rstrip("\\"))
-    return f"{key}='{escaped}{chr(92) * trailing}'"
+    return f"'{escaped}{chr(92) * trailing}'"

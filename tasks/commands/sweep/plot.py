@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
 from tasks.papers.tables import CHECKPOINTS
@@ -11,27 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tasks.commands.sweep.plan import Job
-    from tasks.commands.sweep.record import Measured
+    from tasks.commands.sweep.row import Row
 
 DOTS_PER_INCH = 110
 PUBLISHED = "0.55"
 """Grey of published figures."""
+PANELS = (
+    ("multiply_adds", 1e-6, "multiply-adds of one image, M"),
+    ("latency_ms", 1, "latency, ms (one image, one thread, median, noisy)"),
+)
+"""What of a row, in which unit, with which words."""
 
 
-class Dot(NamedTuple):
-    """A trained model."""
+def draw(rows: Sequence[Row], path: Path, figure_name: str) -> None:
+    """Write a PNG file with one panel for multiply-adds and one for latency.
 
-    job: Job
-    figure: float
-    measured: Measured
+    Models that differ in the last key alone are joined by a line. Published figures stand beside ours where model and
+    data are the published ones, and nowhere else; at our latency, since theirs was measured on telephones.
 
-
-def draw(dots: Sequence[Dot], path: Path, figure_name: str) -> None:
-    """One panel for multiply-adds, one for latency; models that differ in the last key alone are joined by a line.
-
-    Published figures stand beside ours where model and data are the published ones, and nowhere else. They are drawn
-    at our latency, since theirs was measured on telephones.
+    Args:
+        rows: measured ones.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,59 +39,45 @@ def draw(dots: Sequence[Dot], path: Path, figure_name: str) -> None:
     figure = Figure(figsize=(12, 5.5), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(1, 2, sharey=True)
-    for ax, on_latency in zip(axes, (False, True), strict=True):
-        known = [dot for dot in dots if _x(dot, on_latency) is not None]
-        for label, line in _lines(known).items():
-            line.sort(key=lambda dot: _x(dot, on_latency) or 0.0)
-            xs, ys = [_x(dot, on_latency) for dot in line], [dot.figure for dot in line]
+    for ax, (cost, unit, words) in zip(axes, PANELS, strict=True):
+        lines: dict[str, list[tuple[float, Row]]] = {}
+        for row in rows:
+            others = list(row.varied.items())[:-1]
+            label = ", ".join(f"{key}={value}" for key, value in others)
+            lines.setdefault(label, []).append((getattr(row, cost) * unit, row))
+        for label, line in lines.items():
+            line.sort(key=lambda dot: dot[0])
+            xs, ys = [x for x, _ in line], [row.figure for _, row in line]
             ax.plot(xs, ys, marker="o", markersize=5, linewidth=1, label=label or None)
-            for dot, x in zip(line, xs, strict=True):
-                last = list(dot.job.varied.values())[-1:]
-                ax.annotate(f" {' '.join(last)}", (x, dot.figure), fontsize=7, color="0.3", va="bottom")
-        _published(ax, known, on_latency)
+            for x, row in line:
+                last = list(row.varied.values())[-1:]
+                ax.annotate(f" {' '.join(last)}", (x, row.figure), fontsize=7, color="0.3", va="bottom")
+        _published(ax, rows, figure_name, cost, unit)
+        ax.set_xlabel(words)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("{x:g}")
         ax.tick_params(axis="x", which="both", labelsize=7)
         ax.grid(visible=True, alpha=0.3)
-    axes[0].set_xlabel("multiply-adds of one image, M")
     axes[0].set_ylabel(figure_name)
-    axes[1].set_xlabel("latency, ms (one image, one thread, median, noisy)")
-    figure.suptitle(" · ".join(dict.fromkeys(dot.measured.machine for dot in dots)), fontsize=9)
+    figure.suptitle(" · ".join(dict.fromkeys(str(row.machine) for row in rows)), fontsize=9)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(fontsize=8, loc="lower right")
     with whole_file(path) as part:
         figure.savefig(part, format="png")
 
 
-def _x(dot: Dot, on_latency: bool) -> float | None:
-    return dot.measured.latency_ms if on_latency else dot.measured.multiply_adds / 1e6
-
-
-def _lines(dots: Sequence[Dot]) -> dict[str, list[Dot]]:
-    """By everything that varies but the last key."""
-    lines: dict[str, list[Dot]] = {}
-    for dot in dots:
-        others = list(dot.job.varied.items())[:-1]
-        lines.setdefault(", ".join(f"{key}={value}" for key, value in others), []).append(dot)
-    return lines
-
-
-def _published(ax: Any, dots: Sequence[Dot], on_latency: bool) -> None:
+def _published(ax: Any, rows: Sequence[Row], figure_name: str, cost: str, unit: float) -> None:
     """Rings at what was published for a model of ours; dots for ImageNet's other classifiers."""
     marks: dict[str, list[tuple[float, float]]] = {}
-    for dot in dots:
-        for reference in dot.measured.references:
-            x = _x(dot, on_latency)
-            assert x is not None
-            if reference["figure"] in dot.measured.figures:
-                name = f"{reference['source']}{reference['caveat']}"
-                marks.setdefault(name, []).append((x, reference["value"]))
-    for number, (name, points) in enumerate(marks.items()):
-        xs, ys = zip(*points, strict=True)
-        ax.scatter(xs, ys, s=60, marker="os^Dv"[number % 5], facecolors="none", edgecolors="black", linewidths=0.8,
-                   label=name, zorder=3)  # fmt: skip
-    if not on_latency and any(dot.measured.imagenet for dot in dots):
+    for row in rows:
+        for one in row.published:
+            if one["figure"] == figure_name:
+                marks.setdefault(one["source"] + one["caveat"], []).append((getattr(row, cost) * unit, one["value"]))
+    for (name, points), marker in zip(marks.items(), itertools.cycle("os^Dv")):
+        ax.scatter(*zip(*points, strict=True), s=60, marker=marker, facecolors="none", edgecolors="black",
+                   linewidths=0.8, label=name, zorder=3)  # fmt: skip
+    if cost == "multiply_adds" and any(row.imagenet for row in rows):
         cloud = [(known.multiply_adds, known.top_1 / 100) for sizes in CHECKPOINTS.values() for known in sizes.values()]
-        xs, ys = zip(*cloud, strict=True)
-        ax.scatter(xs, ys, s=8, color=PUBLISHED, label="published MobileNetV2 checkpoints, ImageNet", zorder=1)
+        label = "published MobileNetV2 checkpoints, ImageNet"
+        ax.scatter(*zip(*cloud, strict=True), s=8, color=PUBLISHED, label=label, zorder=1)

@@ -1,13 +1,17 @@
-"""The way of a sweep: its jobs are checked before any starts, done by one of Hydra's launchers, and told together."""
+"""The way of a sweep: its jobs are checked before any starts, done by one of Hydra's launchers, and told together.
+
+Hydra's own sweeper and callbacks carry less: the sweeper starts jobs that are done already (on a cluster each would
+queue for nothing) and composes jobs without checking them; what a callback raises becomes a warning.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from hydra._internal.callbacks import Callbacks
@@ -19,33 +23,35 @@ from rich.console import Console
 
 from backbone.errors import InputError
 from tasks.commands.sweep.job import JobRunner
-from tasks.commands.sweep.plan import Job, plan, quoted
-from tasks.commands.sweep.record import FOLDER, Place, Record, Status, is_done, read_record, write_record
+from tasks.commands.sweep.plan import plan, quoted
 from tasks.commands.sweep.results import JSON, PLOT, show, write_results
-from tasks.config.run import Mode
+from tasks.commands.sweep.row import FOLDER, Row, read_row
+from tasks.config.run import Mode, Task
 from tasks.runs import folder as run_folder
-from tasks.training.resume.claim import LOCK, differences
+from tasks.training.resume.claim import LOCK, RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
 
     from omegaconf import DictConfig
 
-    from tasks.commands.sweep.results import Row
+    from tasks.commands.sweep.plan import Job
     from tasks.config.run import Command, RunConfig
+
+    Read = Callable[[Sequence[str]], tuple[RunConfig, Command]]
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """By launcher: what of `pip install trident[...]` brings it."""
 ROOT = Path("runs", "sweep")
 
 
-def sweep(words: Sequence[str], read: Callable[[DictConfig], tuple[RunConfig, Command]]) -> list[str]:
+def sweep(words: Sequence[str], read: Read, plug: Callable[[Any], Any]) -> list[str]:
     """Do every job that is not done yet, inside a context in which Hydra is initialised.
 
     Args:
-        words: of the command line, without flags.
-        read: makes a checked configuration of a composed one.
+        words: of the command line, without -m.
+        read: makes a checked configuration of the words of one run.
+        plug: makes a part of a configuration that is somebody else's.
 
     Returns:
         What failed, a line each.
@@ -54,125 +60,113 @@ def sweep(words: Sequence[str], read: Callable[[DictConfig], tuple[RunConfig, Co
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("-m: a sweep starts its runs itself, without torchrun; let each have processes by trainer=...")
-    loader = GlobalHydra.instance().config_loader()
-    planned = plan(words, loader)
+    words, path = _without_flags(words)
+    planned = plan(words, GlobalHydra.instance().config_loader())
     folder = Path(planned.run_dir or ROOT / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute()
-    hydra = [*planned.hydra, quoted("hydra.sweep.dir", str(folder / FOLDER))]
-    try:
-        master = loader.load_configuration("config", hydra, run_mode=RunMode.MULTIRUN)
-    except MissingConfigException as error:
-        raise _launcher_is_missing(error) or error from error
-    launched = {job.name: [*job.words, quoted("run_dir", str(folder / job.name))] for job in planned.jobs}
-    records = {}
-    for name, of_job in launched.items():
+    master = _master([*path, *planned.hydra, f"hydra.sweep.dir={quoted(str(folder / FOLDER))}"])
+    jobs, done = [], []
+    for one in planned.jobs:
+        job = replace(one, words=(*path, *one.words, f"run_dir={quoted(str(folder / one.name))}"))
         try:
-            config, command = read(loader.load_sweep_config(master, of_job))
+            config, command = read(job.words)
+            if config.mode is not Mode.train:
+                raise InputError(f"mode={config.mode.value}: a sweep trains; for mode=profile say profile.sweep=true")
+            finished = RunLock(folder / job.name, command).is_finished
+            read_row(folder, job)
         except InputError as error:
-            raise InputError(f"job {name}: {error}") from error
-        if config.mode is not Mode.train:
-            raise InputError(f"mode={config.mode.value}: a sweep trains; for mode=profile say profile.sweep=true")
-        records[name] = _begin(Place(folder, name), of_job, command.written)
-    to_do = [of_job for name, of_job in launched.items() if not is_done(Place(folder, name), records[name])]
+            raise InputError(f"job {job.name}: {error}") from error
+        jobs.append(replace(job, metrics=_main_metrics(config)))
+        done += [jobs[-1]] * finished
+    run_folder.make(folder / FOLDER)
     say = Console(soft_wrap=True).print
-    with _held(folder):
-        for name, record in records.items():
-            write_record(Place(folder, name).record, record)
-        say(f"sweep: {len(launched)} jobs, {len(launched) - len(to_do)} done before; in {folder}", highlight=False)
-        rows = _launch(master, folder, planned.jobs, to_do)
+    try:
+        with FileLock(folder / FOLDER / LOCK, timeout=0):
+            say(f"sweep: {len(jobs)} jobs, {len(done)} done before; in {folder}", highlight=False)
+            rows = _do(master, JobRunner(folder, jobs, str(Path.cwd())), done, read, plug)
+    except Timeout as error:
+        raise InputError(
+            f"run_dir={folder}: another sweep runs there; wait for its end, or name another folder"
+        ) from error
     say(f"everything is in {folder}: {JSON}, {PLOT}, and a folder for each job", highlight=False)
-    return [f"{row.job.name} ({row.reason})" for row in rows if row.status is not Status.done]
+    return [f"{row.name} ({row.reason})" for row in rows if row.status != "done"]
 
 
-def without_flags(words: Sequence[str]) -> list[str]:
-    """The words with `--config-dir` as a word of its own, which jobs on other machines take along.
+def _do(master: DictConfig, runner: JobRunner, done: list[Job], read: Read, plug: Callable[[Any], Any]) -> list[Row]:
+    """Launch what is not done, measure all, and show what came of it, also if Ctrl-C ends it early."""
+    folder, jobs = runner.sweep, runner.jobs
+    runner.aloud = str(master.hydra.launcher._target_).endswith("BasicLauncher")
+    for job in jobs:  # a run's own folder knows best whether it is done
+        row = read_row(folder, job)
+        if job in done and row.status != "done":
+            row.finish(job, folder / job.name)
+            row.write(folder)
+        elif job not in done and row.status == "done":
+            Row(name=job.name, varied=job.varied).write(folder)
+    try:
+        if to_do := [list(job.words) for job in jobs if job not in done]:
+            context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks(master))
+            launcher = Plugins.instance().instantiate_launcher(context, runner, master)
+            for one in launcher.launch(to_do, initial_job_idx=0):
+                _ = one.return_value  # raises what went wrong outside the job's own process
+        _measure(folder, jobs, read, plug)
+    finally:
+        rows = write_results(folder, jobs)
+        show(rows, jobs, Console())
+    return rows
+
+
+def _measure(folder: Path, jobs: Sequence[Job], read: Read, plug: Callable[[Any], Any]) -> None:
+    """Complete the rows by what the models cost, all measured now, when no job runs, so that latencies compare."""
+    rows, configs = [], []
+    for job in jobs:
+        row = read_row(folder, job)
+        if row.status != "done":
+            continue
+        weights = quoted(str(folder / job.name / "model.safetensors"))
+        config, _ = read([*job.words, "mode=evaluate", f"checkpoint={weights}"])
+        for part in ("backbone", "head", "transform", "data"):
+            setattr(config, part, plug(getattr(config, part)))
+        for head in (config.heads or {}).values():
+            head.head = plug(head.head)
+        rows.append(row)
+        configs.append(config)
+    if any(row.latency_ms is None for row in rows):
+        from tasks.commands.sweep.measuring import measure  # brings torch along
+
+        measure(rows, configs)
+        for row in rows:
+            row.write(folder)
+
+
+def _main_metrics(config: RunConfig) -> tuple[str, ...]:
+    many = config.task is Task.multitask
+    heads = config.named_heads().items()
+    return tuple(f"{f'{name}/' * many}{head.figure or head.kind.main_metric}" for name, head in heads)
+
+
+def _without_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words, and `--config-dir` as a word of its own, which jobs on other machines take along.
 
     Raises:
         InputError: there is another flag.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-dir", "-cd", type=Path)
     found, rest = parser.parse_known_args(list(words))
-    flags = [word for word in rest if word.startswith("-")]
-    if flags:
+    if flags := [word for word in rest if word.startswith("-")]:
         raise InputError(f"{flags[0]}: is not for a sweep; leave it out, or see one run's configuration without -m")
-    if found.config_dir is None:
-        return rest
-    return [*rest, f"hydra.searchpath=[{quoted('', f'file://{Path(found.config_dir).absolute()}')[1:]}]"]
+    path = found.config_dir and f"hydra.searchpath=[{quoted(f'file://{found.config_dir.absolute()}')}]"
+    return rest, [path] if path else []
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """While this lasts no other sweep runs in the folder, which is there now. A killed one holds nothing.
-
-    Raises:
-        InputError: another sweep runs there, or the folder cannot be written.
-    """
-    run_folder.make(folder / FOLDER)
-    lock = FileLock(folder / FOLDER / LOCK)
+def _master(words: list[str]) -> DictConfig:
+    """The configuration of the sweep itself, which names its launcher."""
     try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
+        return GlobalHydra.instance().config_loader().load_configuration("config", words, run_mode=RunMode.MULTIRUN)
+    except MissingConfigException as error:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        if group != "hydra/launcher" or name not in EXTRAS:
+            raise
         raise InputError(
-            f"run_dir={folder}: another sweep runs there; wait for its end, or name another folder"
+            f"hydra/launcher={name}: is not installed; install trident[{EXTRAS[name]}], or leave it out"
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _launch(master: DictConfig, folder: Path, jobs: Sequence[Job], to_do: Sequence[Sequence[str]]) -> list[Row]:
-    """Do what is to be done, measure all that is done side by side, and show it, also if Ctrl-C ends it early."""
-    target = str(master.hydra.launcher._target_)
-    runner = JobRunner(folder, jobs, str(Path.cwd()), aloud=target.endswith("BasicLauncher"))
-    context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks(master))
-    try:
-        if to_do:
-            launcher = Plugins.instance().instantiate_launcher(context, runner, master)
-            for done in launcher.launch([list(words) for words in to_do], initial_job_idx=0):
-                _ = done.return_value  # raises what went wrong outside the job's own process
-            _measure_together(folder, jobs)
-    finally:
-        rows = write_results(folder, jobs)
-        show(rows, Console())
-    return rows
-
-
-def _begin(place: Place, words: list[str], config: dict[str, Any]) -> Record:
-    """The record of a job: the one that there is, or a new one.
-
-    Raises:
-        InputError: it was begun with another configuration.
-    """
-    record = read_record(place.record)
-    if record is None:
-        return Record(words=words, config=config)
-    if changed := differences(record.config, config):
-        raise InputError(
-            f"run_dir={place.sweep}: its job {place.name} was begun with another configuration: {', '.join(changed)};"
-            " to go on, say the same as then; for a new sweep, name another folder"
-        )
-    record.words = words
-    return record
-
-
-def _measure_together(folder: Path, jobs: Sequence[Job]) -> None:
-    """Latencies that compare: measured now, when no job runs, and in turns."""
-    places = [Place(folder, job.name) for job in jobs]
-    records = [(place, record) for place in places if (record := read_record(place.record)) and is_done(place, record)]
-    if not records:
-        return
-    from tasks.commands.sweep.measuring import latencies  # brings torch along
-
-    times = latencies([(place.folder, record.words) for place, record in records])
-    for (place, record), latency_ms in zip(records, times, strict=True):
-        assert record.measured is not None
-        record.measured.latency_ms = latency_ms
-        write_record(place.record, record)
-
-
-def _launcher_is_missing(error: MissingConfigException) -> InputError | None:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    if group != "hydra/launcher" or name not in EXTRAS:
-        return None
-    return InputError(f"hydra/launcher={name}: is not installed; install trident[{EXTRAS[name]}], or leave it out")

@@ -1,4 +1,4 @@
-"""In the place of a run, `python stand_in.py RECORD WORDS`: leaves figures at once, or fails as a file tells it to."""
+"""In the place of a run: leaves metrics, or fails as a file says; in this process, or by `python stand_in.py WORDS`."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tasks.commands.sweep.record import Measured, place_of, read_record, write_record
+from conf.schema import register
+from tasks.cli.compose import read
+from tasks.training.resume.claim import RunLock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def do(words: Sequence[str]) -> int:
+    """The exit code of a run of these words."""
+    config, command = read(words)
+    folder = Path(str(config.run_dir))
+    with (folder.parent / "begun.txt").open("a") as begun:
+        begun.write(f"{folder.name}\n")
+    trouble = folder.parent / "trouble" / folder.name
+    match trouble.read_text() if trouble.is_file() else "":
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "silent":
+            return 3
+        case "wait":
+            (folder.parent / "waiting").touch()
+            time.sleep(60)
+    folder.mkdir(exist_ok=True)
+    RunLock(folder, command).note(finished=True)
+    if not trouble.is_file():
+        metrics = {"top1": config.backbone.width / 2, "loss": None}
+        (folder / "metrics.json").write_text(json.dumps({"val": metrics}))
+    return 0
+
 
 if __name__ == "__main__":
-    record_file = Path(sys.argv[1])
-    place, record = place_of(record_file), read_record(record_file)
-    assert record is not None
-    with (place.sweep / "begun.txt").open("a") as begun:
-        begun.write(f"{place.name}\n")
-    trouble = place.sweep / "trouble" / place.name
-    if trouble.is_file():
-        match trouble.read_text():
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "fail":
-                record.reason = "data.root=x: there is no such folder"
-                write_record(record_file, record)
-                sys.exit(2)
-            case "silent":
-                sys.exit(3)
-            case "wait":
-                (place.sweep / "waiting").touch()
-                time.sleep(60)
-    place.folder.mkdir(exist_ok=True)
-    width, size = record.config["backbone"]["width"], record.config["transform"]["image_size"]
-    (place.folder / "metrics.json").write_text(json.dumps({"val": {"top1": width / 2, "loss": None}}))
-    record.measured = Measured(
-        figures=["top1"],
-        image_size=size,
-        parameters=1000,
-        multiply_adds=int(1e6 * width * size**2),
-        latency_ms=width * size,
-        machine="a test",
-        references=[{"figure": "top1", "value": 0.7, "source": "a paper", "caveat": ""}],
-        imagenet=True,
-    )
-    write_record(record_file, record)
+    register()
+    sys.exit(do(sys.argv[1:]))

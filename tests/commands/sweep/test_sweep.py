@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
+from safetensors.torch import load_file
 
 from backbone.errors import InputError
-from tasks.commands.sweep import job, results, sweep
+from tasks.cli import compose
+from tasks.commands.sweep import job, sweep
 from tasks.commands.sweep.plan import Job, Plan, plan, quoted, short_names
-from tasks.commands.sweep.plot import draw
-from tasks.commands.sweep.record import read_record
-from tests.e2e.command import trident
+from tasks.commands.sweep.row import read_row
+from tests.commands.sweep import stand_in
+from tests.e2e.command import TINY, trident
 
-NAMES = [f"width-{width}+image_size-{size}" for width in ("0.35", "0.5") for size in (32, 64)]
-WORDS = ("task=classification", "backbone.width=0.35,0.5", "transform.image_size=32,64")
-STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WORDS = ("task=classification", "backbone.width=0.35,0.5,0.75")
+NAMES = ["width-0.35", "width-0.5", "width-0.75"]
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of a sweep, in which nothing real runs."""
-    monkeypatch.setattr(job, "CHILD", (sys.executable, STAND_IN))
-    monkeypatch.setattr(sweep, "_measure_together", lambda *_: None)
-    monkeypatch.setattr(results, "draw", lambda *_: None)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    """Of a sweep, in which nothing real runs: its jobs are done by `stand_in` in this process."""
+
+    def do_here(_: job.JobRunner, one: Job) -> tuple[str, bool]:
+        code = stand_in.do(one.words)
+        return f"ended with exit code {code}" * bool(code), False
+
+    composed = cache(lambda words: compose.read(words))
+    monkeypatch.setattr("tasks.run.read", lambda words: composed(tuple(words)))
+    monkeypatch.setattr(stand_in, "read", composed)
+    monkeypatch.setattr(job.JobRunner, "_run", do_here)
+    monkeypatch.setattr(sweep, "_measure", lambda *_: None)
     return tmp_path / "sweep"
 
 
@@ -44,36 +57,58 @@ def trouble(folder: Path, name: str, what: str) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> int:
-    return trident(monkeypatch, "-m", *WORDS, *words, f"run_dir={folder}")
+    return trident(monkeypatch, "-m", *(words or WORDS), f"run_dir={folder}")
 
 
-def alone(folder: Path, *words: str) -> list[str]:
-    """The command of a sweep in a process of its own."""
+def alone(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """A sweep in a process of its own, whose jobs are, too."""
     given = ["tasks.run", "-m", *WORDS, *words, f"run_dir={folder}"]
     code = (
         "import sys; from tasks.commands.sweep import job, sweep; from tasks.run import main\n"
-        f"job.CHILD = (sys.executable, {STAND_IN!r}); sweep._measure_together = lambda *_: None\n"
+        f"job.COMMAND = {(sys.executable, stand_in.__file__)!r}; sweep._measure = lambda *_: None\n"
         f"sys.argv = {given!r}; main()"
     )
-    return [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def until_it_waits(folder: Path) -> None:
+    limit = time.monotonic() + 120
+    while not (folder / "waiting").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def begun(folder: Path) -> list[str]:
     return (folder / "begun.txt").read_text().split()
 
 
-def statuses(folder: Path) -> dict[str, str]:
-    return {row["name"]: row["status"] for row in json.loads((folder / "sweep.json").read_text())["jobs"]}
+def statuses(folder: Path) -> list[str]:
+    return [row["status"] for row in json.loads((folder / "sweep.json").read_text())["jobs"]]
 
 
 def test_every_combination_and_what_came_of_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(results, "draw", draw)
-    assert run(monkeypatch, folder) == 0
-    assert begun(folder) == NAMES
+    def measure(folder: Path, jobs: Sequence[Job], *_: object) -> None:
+        for one in jobs:
+            row = read_row(folder, one)
+            width, size = float(one.varied["backbone.width"]), int(one.varied["transform.image_size"])
+            row.image_size, row.parameters, row.multiply_adds = size, 1000, int(1e6 * width * size**2)
+            row.latency_ms, row.machine, row.imagenet = width * size, "a test", True
+            row.published = [{"figure": "top1", "value": 0.7, "source": "a paper", "caveat": ""}]
+            row.write(folder)
+
+    monkeypatch.setattr(sweep, "_measure", measure)
+    words = ("task=classification", "backbone.width=0.35,0.5", "transform.image_size=32,64")
+    assert run(monkeypatch, folder, *words) == 0
+    names = [f"width-{width}+image_size-{size}" for width in ("0.35", "0.5") for size in (32, 64)]
+    assert begun(folder) == names
     found = json.loads((folder / "sweep.json").read_text())
     assert (found["figure"], found["split"]) == ("top1", "val")
+    assert [row["name"] for row in found["jobs"]] == names
     assert [row["figure"] for row in found["jobs"]] == [0.175, 0.175, 0.25, 0.25]
     assert [row["multiply_adds"] for row in found["jobs"]] == [358400000, 1433600000, 512000000, 2048000000]
     assert found["jobs"][3]["varied"] == {"backbone.width": "0.5", "transform.image_size": "64"}
@@ -84,74 +119,95 @@ def test_every_combination_and_what_came_of_it(
     assert "1433.6" in said
 
 
-def test_a_job_that_fails_or_is_killed_loses_no_other(
+def test_what_real_models_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job.JobRunner, "_run", lambda _, one: ("failed" * trident(monkeypatch, *one.words), False))
+    data = ("data.train_scenes=4", "data.val_scenes=2", f"data.root={tmp_path / 'scenes'}", "trainer.max_steps=1")
+    words = ("-m", "task=classification", *TINY, *data, "logger.tensorboard=false", "backbone.width=0.1,0.2")
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'sweep'}") == 0
+    assert (tmp_path / "sweep" / "sweep.png").is_file()
+    for row in json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]:
+        tensors = load_file(tmp_path / "sweep" / row["name"] / "model.safetensors")
+        learned = [tensor.numel() for name, tensor in tensors.items() if name.endswith((".weight", ".bias"))]
+        assert row["parameters"] == sum(learned)
+        assert (row["status"], row["image_size"], row["published"]) == ("done", 64, [])
+        assert row["latency_ms"] > 0
+    capsys.readouterr()
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'sweep'}") == 0
+    assert "sweep: 2 jobs, 2 done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("", ""),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL (out of memory?)"),
+        ("raise SystemExit(3)", "ended with exit code 3"),
+        ("import os; open(os.environ['TRIDENT_REASON'], 'w').write('no space'); raise SystemExit(2)", "no space"),
+    ],
+)
+def test_why_a_job_failed(tmp_path: Path, code: str, reason: str) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "x.reason").write_text("of the last time")
+    one = Job("x", (), {})
+    runner = job.JobRunner(tmp_path, [one], str(tmp_path), command=[sys.executable, "-S", "-c", f"print(1)\n{code}"])
+    assert runner._run(one) == (reason, False)
+    assert (tmp_path / "jobs" / "x.log").read_text() == "1\n"
+
+
+def test_a_job_that_fails_loses_no_other_and_only_what_is_missing_is_done_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, what in zip(NAMES, ("kill", "fail", "silent"), strict=False):
-        trouble(folder, name, what)
+    trouble(folder, NAMES[0], "silent")
+    trouble(folder, NAMES[1], "no metrics")
     assert run(monkeypatch, folder) == 1
-    assert list(statuses(folder).values()) == ["failed", "failed", "failed", "done"]
+    assert statuses(folder) == ["failed", "failed", "done"]
     said = capsys.readouterr().err
-    assert (
-        f"trident: 3 jobs failed: {NAMES[0]} (killed by SIGKILL (out of memory?)), {NAMES[1]} (data.root=x: there is no"
-        f" such folder), {NAMES[2]} (ended with exit code 3); the same words again go on with them"
-    ) in said
+    assert f"trident: 2 jobs failed: {NAMES[0]} (ended with exit code 3), {NAMES[1]} ({folder / NAMES[1]}" in said
+    assert "remove the run's folder, and it is done again); the same words again go on with them" in said
+    shutil.rmtree(folder / "trouble")
+    shutil.rmtree(folder / NAMES[1])
+    (folder / "jobs" / f"{NAMES[2]}.json").unlink()  # the run's folder says that it is done
+    assert run(monkeypatch, folder) == 0
+    assert begun(folder) == [*NAMES, *NAMES[:2]]
+    assert "sweep: 3 jobs, 1 done before" in capsys.readouterr().out
+    assert statuses(folder) == ["done"] * 3
+    assert run(monkeypatch, folder) == 0
+    assert len(begun(folder)) == 5
 
 
-def test_started_again_only_what_is_missing_is_done(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_sweep_that_is_killed_has_its_results_so_far_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trouble(folder, NAMES[1], "kill")
-    assert run(monkeypatch, folder) == 1
-    (folder / "trouble" / NAMES[1]).unlink()
-    (folder / NAMES[3] / "metrics.json").unlink()
+    trouble(folder, NAMES[1], "wait")
+    with alone(folder) as process:
+        until_it_waits(folder)
+        process.kill()
+    assert statuses(folder)[0] == "done"
+    shutil.rmtree(folder / "trouble")
     assert run(monkeypatch, folder) == 0
-    assert begun(folder) == [*NAMES, NAMES[1], NAMES[3]]
-    assert "sweep: 4 jobs, 2 done before" in capsys.readouterr().out
-    assert run(monkeypatch, folder) == 0
-    assert len(begun(folder)) == 6
-
-
-def test_a_sweep_that_is_killed_has_its_results_so_far_and_goes_on(folder: Path) -> None:
-    trouble(folder, NAMES[2], "wait")
-    process = subprocess.Popen(alone(folder), cwd=ROOT, stdout=subprocess.DEVNULL)
-    for _ in range(600):
-        if (folder / "waiting").exists():
-            break
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    assert list(statuses(folder).values())[:2] == ["done", "done"]
-    assert (folder / "sweep.png").is_file()
-    (folder / "trouble" / NAMES[2]).unlink()
-    assert subprocess.run(alone(folder), cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
-    assert begun(folder) == [*NAMES[:3], *NAMES[2:]]
-    for name in NAMES:
-        record = read_record(folder / "jobs" / f"{name}.json")
-        assert record is not None
-        assert record.status == "done"
+    assert begun(folder) == [*NAMES[:2], *NAMES[1:]]
+    assert statuses(folder) == ["done"] * 3
 
 
 def test_ctrl_c_ends_the_job_and_the_sweep(folder: Path) -> None:
-    trouble(folder, NAMES[1], "wait")
-    process = subprocess.Popen(alone(folder), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    for _ in range(600):
-        if (folder / "waiting").exists():
-            break
-        time.sleep(0.1)
+    trouble(folder, NAMES[0], "wait")
+    process = alone(folder)
+    until_it_waits(folder)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert b"trident: interrupted" in said
-    assert list(statuses(folder).values()) == ["done", "failed", "waiting", "waiting"]
+    assert statuses(folder) == ["failed", "waiting", "waiting"]
 
 
 def test_joblib(folder: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     trouble(folder, NAMES[0], "kill")
-    command = alone(folder, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 1
-    assert list(statuses(folder).values()) == ["failed", "done", "done", "done"]
+    with alone(folder, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") as process:
+        assert process.wait(240) == 1
+    assert statuses(folder) == ["failed", "done", "done"]
 
 
 def test_launcher_that_is_not_installed(
@@ -188,36 +244,36 @@ def test_under_torchrun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         InputError, match="a sweep starts its runs itself, without torchrun; let each have processes by"
     ):
-        sweep.sweep([], lambda _: pytest.fail("nothing is read"))
+        sweep.sweep([], lambda _: pytest.fail("nothing is read"), lambda _: None)
 
 
 def test_folder_of_another_sweep(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, folder) == 0
-    assert run(monkeypatch, folder, "seed=3") == 2
+    assert run(monkeypatch, folder, "seed=1") == 0
+    stand_in.do((f"run_dir={folder / 'width-0.35'}", "seed=3"))
+    assert run(monkeypatch, folder, "backbone.width=0.35,0.5") == 2
     said = capsys.readouterr().err
-    assert f"its job {NAMES[0]} was begun with another configuration: seed 0 -> 3; to go on, say the same" in said
+    assert "width-0.35: holds a training with another configuration: seed 3 -> 0, backbone.width 1.0 -> 0.35;" in said
     with FileLock(folder / "jobs" / ".lock"):
-        assert run(monkeypatch, folder) == 2
+        assert run(monkeypatch, folder, "seed=1") == 2
     assert "another sweep runs there; wait for its end, or name another folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"status": "lost", "measured": null}'])
-def test_damaged_record(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, content: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "jobs").mkdir(parents=True)
-    (folder / "jobs" / f"{NAMES[0]}.json").write_text(content)
-    assert run(monkeypatch, folder) == 2
-    assert "is damaged (" in capsys.readouterr().err
+@pytest.mark.parametrize("content", ["{", "[]", '{"status": "lost"}'])
+def test_damaged_row(tmp_path: Path, content: str) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "x.json").write_text(content)
+    with pytest.raises(InputError, match=r"x.json: is damaged \(.*\); remove it, and say the same words"):
+        read_row(tmp_path, Job("x", (), {}))
 
 
-def test_damaged_metrics(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, folder) == 0
-    (folder / NAMES[0] / "metrics.json").write_text("{")
-    assert run(monkeypatch, folder) == 2
-    assert "remove the run's folder, and it is done again" in capsys.readouterr().err
+def test_row_of_an_older_version(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    old = {"words": ["seed=1"], "config": {}, "status": "done", "reason": "", "seconds": 2.5, "measured": {"x": 1}}
+    (tmp_path / "jobs" / "x.json").write_text(json.dumps(old))
+    row = read_row(tmp_path, Job("x", (), {"seed": "1"}))
+    assert (row.status, row.seconds, row.varied, row.latency_ms) == ("done", 2.5, {"seed": "1"}, None)
 
 
 def test_names_of_jobs() -> None:
@@ -239,15 +295,13 @@ def test_short_names() -> None:
 
 @pytest.mark.parametrize("value", ["a=b,c", "it's", "back\\slash", "end\\", "\\'", "${x}", 'a b"c'])
 def test_quoting_is_undone_by_hydra(value: str) -> None:
-    assert OverridesParser.create().parse_override(quoted("run_dir", value)).value() == value
+    assert OverridesParser.create().parse_override(f"run_dir={quoted(value)}").value() == value
 
 
-def test_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.commands.sweep.record import write_json
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(InputError, match=r"x\.json: the disk is full; free some space"):
-        write_json(folder / "x.json", {})
+def test_a_run_tells_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRIDENT_REASON", str(tmp_path / "x.reason"))
+    assert trident(monkeypatch, "seed=-1") == 2
+    assert (tmp_path / "x.reason").read_text() == "seed=-1: must not be negative"
+    assert capsys.readouterr().err == "trident: seed=-1: must not be negative\n"

@@ -9,7 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, TypeAlias
 
-from backbone.errors import InputError
+from backbone.errors import InputError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class UnwritableError(InputError, OSError):
         self.errno, self.strerror = cause.errno, cause.strerror
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable(str(self.args[0]))
 
 
 @contextlib.contextmanager

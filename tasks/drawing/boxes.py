@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from backbone.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -126,10 +128,11 @@ def class_colour(index: int) -> Colour:
 
 
 def readable(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A text and a font that has all its letters.
+    """A text on one line, and a font that has all its letters.
 
     Where no font on this machine has them, accents are dropped and other letters are written as their code points.
     """
+    text = printable(text)
     if text.isascii():
         return text, _built_in_font(size)
     for font in _system_fonts(size):

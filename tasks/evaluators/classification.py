@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from tasks.drawing.contact_sheet import spread
 from tasks.evaluators.base import Evaluator, merged
 from tasks.evaluators.table import ClassRow, print_figures
 from tasks.metrics.accuracy import Accuracy
+from tasks.runs.tables import write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,20 +94,15 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
         contact sheet of the surest mistakes and some right answers.
         """
         names = self.labels.names
-        with (folder / f"predictions{suffix}.csv").open(
-            "w", encoding="utf-8", errors="backslashreplace", newline=""
-        ) as file:
-            rows = csv.writer(file)
-            count = min(NAMED, len(names))
-            rows.writerow(["image", "truth", *(f"{what}_{n}" for n in range(1, count + 1) for what in ("class", "p"))])
-            for position, (scores, classes) in sorted(self.best.items()):
-                best = zip(scores, classes, strict=True)
-                answers = [cell for score, index in best for cell in (names[index], f"{score:.4f}")]
-                rows.writerow([self.data.path(position), names[int(self.classes[position])], *answers])
-        with (folder / f"confusion{suffix}.csv").open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["truth", *names])
-            rows.writerows([name, *row] for name, row in zip(names, self.measure.confusion.tolist(), strict=True))
+        columns = [f"{what}_{n}" for n in range(1, min(NAMED, len(names)) + 1) for what in ("class", "p")]
+        rows = (
+            [self.data.path(position), names[int(self.classes[position])]]
+            + [cell for score, index in zip(scores, best, strict=True) for cell in (names[index], f"{score:.4f}")]
+            for position, (scores, best) in sorted(self.best.items())
+        )
+        write_table(folder / f"predictions{suffix}.csv", ["image", "truth", *columns], rows)
+        confusion = ([name, *row] for name, row in zip(names, self.measure.confusion.tolist(), strict=True))
+        write_table(folder / f"confusion{suffix}.csv", ["truth", *names], confusion)
         right = [position for position in sorted(self.best) if self._is_right(position)]
         wrong = sorted(set(self.best).difference(right), key=lambda position: (-self.best[position][0][0], position))
         count = self.config.drawn_images

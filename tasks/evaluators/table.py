@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
+from backbone.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,7 +44,7 @@ def figures_table(scores: CocoScores, title: str = "") -> Table:
     """The twelve official figures, precision on the left, recall on the right; a dash where there is no such object."""
     counts = f"{scores.images} images, {scores.objects} objects, {scores.detections} detections"
     table = Table(
-        title=Text(title) if title else None,
+        title=Text(printable(title)) if title else None,
         caption=counts,
         title_justify="left",
         caption_justify="left",
@@ -82,6 +84,7 @@ def class_table(
         sort_by: `name`, or `value` for the best first; classes without a figure come last then.
         width: columns of the console; a long list is laid out side by side as far as they reach.
     """
+    classes = [row._replace(name=printable(row.name)) for row in classes]
     ordered = sorted(classes, key=_by_name if sort_by == "name" else _by_value)
     widest = max([len("class"), *(Text(row.name).cell_len for row in ordered)])
     room = (width + GAP) // (widest + len(counted) + max(len(figure), len("0.000")) + 3 * GAP)
@@ -113,7 +116,7 @@ def print_figures(
 ) -> None:
     """Print a short list of figures with their names in words, then every class that occurs."""
     table = Table(
-        title=Text(title),
+        title=Text(printable(title)),
         caption=caption,
         title_justify="left",
         caption_justify="left",

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
+from contextlib import suppress
 from logging.handlers import MemoryHandler
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from backbone.disk import writing
+from backbone.errors import printable
 
 PACKAGES = ("backbone", "heads", "tasks")
 KEPT_LINES = 100_000
+
+
+class PrintableFormatter(logging.Formatter):
+    """Writes control characters in what a line is about, such as the name of a file, as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy.copy(record)
+        if isinstance(record.args, tuple):
+            shown.args = tuple(printable(str(part)) if isinstance(part, str | Path) else part for part in record.args)
+        return super().format(shown)
+
+
+class LogFile(logging.FileHandler):
+    """A log that says once that it cannot be written, and does not end the run."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not self._failed:
+            sys.stderr.write(f"{printable(self.baseFilename)}: cannot be written ({sys.exception()})\n")
+        self._failed = True
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk, which was said
+            super().close()
 
 
 class RunLog:
@@ -30,7 +58,7 @@ class RunLog:
         root = logging.getLogger()
         self._before = (root.handlers[:], root.level)
         console = logging.StreamHandler(sys.stdout)
-        console.setFormatter(logging.Formatter("%(message)s"))
+        console.setFormatter(PrintableFormatter("%(message)s"))
         console.setLevel(logging.INFO)
         self._kept = MemoryHandler(KEPT_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
         root.handlers[:] = [console, self._kept] if self._speaks else [self._kept]
@@ -41,8 +69,10 @@ class RunLog:
 
     def attach(self, folder: Path) -> None:
         """Write to `folder / "run.log"` what was said so far, and from now on everything at once."""
-        file = logging.FileHandler(folder / "run.log", encoding="utf-8", errors="backslashreplace")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        path = folder / "run.log"
+        with writing(path):
+            file = LogFile(path, encoding="utf-8", errors="backslashreplace")
+        file.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
         self._kept.setTarget(file)
         self._kept.flush()
         root = logging.getLogger()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from backbone.errors import printable
 from tasks.commands.inspect.findings import Severity
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
         where = f" in {finding.split}" if finding.split else ""
         head = Text(f"{finding.severity.value}: ", STYLES[finding.severity])
         head.append(f"{finding.kind}{where} ({finding.count})" if finding.cases else f"{finding.kind}{where}", "bold")
-        console.print(head, Text(f"  {finding.text}"), sep="\n", soft_wrap=True)
+        console.print(head, Text(f"  {printable(finding.text)}"), sep="\n", soft_wrap=True)
         shown = [case for case in finding.cases[: CASES_SHOWN + 1] if case not in finding.text][:CASES_SHOWN]
         for case in shown:
-            console.print(Text(f"    {case}", "dim"), soft_wrap=True)
+            console.print(Text(f"    {printable(case)}", "dim"), soft_wrap=True)
 
 
 def rows_of(counts: Mapping[str, Counts]) -> list[tuple[str, list[str]]]:
@@ -115,5 +116,5 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for number, name in enumerate(heading):
         table.add_column(Text(name), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

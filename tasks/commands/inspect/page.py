@@ -37,7 +37,7 @@ def write_page(path: Path, found: Inspection) -> None:
         coverage=None if found.coverage is None else coverage_rows(found.coverage),
         cases_shown=CASES_SHOWN,
     )
-    write_whole(path, text.encode(errors="backslashreplace"))
+    write_whole(path, text)
 
 
 def _data_uri(jpeg: bytes) -> str:

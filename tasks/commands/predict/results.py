@@ -13,12 +13,12 @@ Where several heads answer in one way, the name of the head is added: `detection
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
+from tasks.runs.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ def write_results(
             with _file(folder / f"detections{parts[head]}.json") as file:
                 _write_list(file, found)
         elif kind == CLASSES:
-            _write_table(
+            write_table(
                 folder / f"classes{parts[head]}.csv",
                 ["file", "rank", "class", "probability"],
                 (
@@ -77,9 +77,9 @@ def write_results(
             )
         else:
             rows = ([_called(entry), entry.answers[head][MASK]] for entry in _answered(entries()))
-            _write_table(folder / f"masks{parts[head]}.csv", ["file", "mask"], rows)
+            write_table(folder / f"masks{parts[head]}.csv", ["file", "mask"], rows)
     if failures:
-        _write_table(folder / "failed.csv", ["file", "reason"], ([entry.file, entry.error] for entry in failures))
+        write_table(folder / "failed.csv", ["file", "reason"], ([entry.file, entry.error] for entry in failures))
     else:
         (folder / "failed.csv").unlink(missing_ok=True)
 
@@ -108,13 +108,6 @@ def _write_list(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> None:
         file.write(f"{before}\n{json.dumps(row, ensure_ascii=False)}")
         before = ","
     file.write("\n]" if before == "," else "[]")
-
-
-def _write_table(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
-    with _file(path) as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        table.writerows(rows)
 
 
 @contextmanager

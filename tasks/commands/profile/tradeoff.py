@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from backbone.disk import whole_file
 from tasks.commands.profile.models import Classifier, classifier_cost
 from tasks.papers.references import is_reference
 from tasks.papers.tables import CHECKPOINTS
@@ -90,7 +91,8 @@ def draw(points: Sequence[Point], path: Path, machine: str) -> None:
     axes[0].set_ylabel("multiply-adds, M")
     axes[1].set_xlabel("latency, ms (one image, one thread, median, noisy); image size in px")
     axes[0].legend(fontsize=8, loc="lower right")
-    figure.savefig(path)
+    with whole_file(path) as part:
+        figure.savefig(part, format=path.suffix[1:])
 
 
 def plain(points: Sequence[Point]) -> list[dict[str, Any]]:

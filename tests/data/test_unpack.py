@@ -81,6 +81,36 @@ def test_names_that_lead_out_are_refused(tmp_path, name, file, make):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [file]
 
 
+@pytest.mark.parametrize(
+    "name", ["n" * 256, "ä" * 128, "d/" * 1500 + "f", "d/" * 1500, "", ".", "./", "a/b/" + "n" * 256]
+)
+@pytest.mark.parametrize(("file", "make"), [("x.zip", zipped), ("x.tar", tarred)])
+def test_names_that_are_none_are_refused(tmp_path, name, file, make):
+    archive = make(tmp_path / file, {"good": b""} | ({name: b""} if name else {}))
+    if not name:
+        archive = _with_an_empty_name(tmp_path / file)
+    if file == "x.zip" and name == "./":  # zip's way to say a folder: this one
+        assert unpack(archive, tmp_path / "out", **QUIET) == [tmp_path / "out" / "good"]
+        return
+    with pytest.raises(InputError, match=r"is no name for a file: it must have 1 .. 255 bytes in each of at most 32"):
+        unpack(archive, tmp_path / "out", **QUIET)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [file]
+
+
+def _with_an_empty_name(path: Path) -> Path:
+    if path.suffix == ".tar":
+        return tarred(path, {"": b""})
+    with zipfile.ZipFile(path, "w") as archive, archive.open(zipfile.ZipInfo(""), "w"):  # `writestr` takes none
+        pass
+    return path
+
+
+def test_names_at_the_limits(tmp_path):
+    files = {"n" * 255: b"1", "d/" * 31 + "f": b"2", "ü.txt": b"3"}
+    assert len(unpack(tarred(tmp_path / "x.tar", files), tmp_path / "out", **QUIET)) == 3
+    assert tree(tmp_path / "out") == files
+
+
 def test_links_are_refused(tmp_path):
     archive = tarred(tmp_path / "x.tar", {}, {"a": "/etc"})
     with pytest.raises(InputError, match=r"x\.tar: 'a' is a link or device"):

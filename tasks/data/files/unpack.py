@@ -9,8 +9,10 @@ import contextlib
 import filecmp
 import functools
 import lzma
+import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +34,12 @@ BOMB_RATIO = 200
 """How many times its own size an archive may unpack to; annotations in JSON reach 5, masks in PNG 1."""
 BOMB_FLOOR = 64 << 20
 """Bytes that any archive may unpack to."""
+
+
+MAX_NAME = 255
+"""Bytes of a file's name on common file systems."""
+MAX_DEPTH = 32
+"""Folders, one in the other."""
 
 
 class _Member(NamedTuple):
@@ -57,8 +65,8 @@ def unpack(
         console: where the progress bar is drawn; None is stderr.
     Raises:
         InputError: no archive, a broken one, a name of `only` that it does not hold; a name that leads out of the
-            folder or occurs twice, a link or device, sizes like a bomb's; a file that is there already with other
-            contents; no space or no right to write. Nothing is left behind then.
+            folder, occurs twice, or is none that file systems take, a link or device, sizes like a bomb's; a file that
+            is there already with other contents; no space or no right to write. Nothing is left behind then.
     """
     archive, folder = Path(archive), Path(folder)
     if not archive.is_file():
@@ -82,7 +90,7 @@ def _extract(archive: Path, hidden: Path, only: Collection[str] | None, progress
     limit = max(BOMB_FLOOR, BOMB_RATIO * archive.stat().st_size)
     total, missing = 0, set(only or ())
     for member in _members(archive):
-        target = hidden.joinpath(*_safe_parts(archive, member.name))
+        target = hidden.joinpath(*_safe_parts(archive, member))
         if only is not None and member.name not in only:
             continue
         missing.discard(member.name)
@@ -119,7 +127,7 @@ def _members(archive: Path) -> Iterator[_Member]:
                     kind = stat.S_IFMT(info.external_attr >> 16)
                     special = kind not in (0, stat.S_IFREG, stat.S_IFDIR)
                     contents = functools.partial(zipped.open, info)
-                    yield _Member(info.filename, info.file_size, info.is_dir(), special, contents)
+                    yield _Member(info.filename, info.file_size, info.filename.endswith("/"), special, contents)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 for entry in tar:
@@ -144,21 +152,32 @@ def _contents(archive: Path, name: str, source: IO[bytes]) -> Iterator[bytes]:
 @contextlib.contextmanager
 def _reading(archive: Path, name: str = "") -> Iterator[None]:
     """Turns what a broken archive raises into one line."""
-    broken = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
-    # RuntimeError: encrypted; NotImplementedError (one of those): a compression that zipfile does not know.
+    broken = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
+    # RuntimeError: encrypted; NotImplementedError (one of those): a compression that zipfile does not know; the others:
+    # numbers and texts in headers that are none.
     try:
         yield
-    except (*broken, RuntimeError) as error:
+    except InputError:
+        raise
+    except (*broken, RuntimeError, ValueError, ArithmeticError, LookupError) as error:
         inside = f": {name!r}" if name else ""
         raise InputError(f"{archive}{inside}: cannot be unpacked ({error}); remove it and download it again") from None
 
 
-def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
-    """The parts of a name that stays inside the folder on any system."""
+def _safe_parts(archive: Path, member: _Member) -> tuple[str, ...]:
+    """Parts of a name that stays inside the folder on any system, and that file systems take."""
+    name = member.name
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1]):
         raise InputError(
             f"{archive}: {name!r} leads out of the folder; nothing was unpacked, do not trust this archive"
+        )
+    nameless = not path.parts and not member.is_folder  # "./" is the folder itself
+    too_long = len(path.parts) > MAX_DEPTH or any(len(os.fsencode(part)) > MAX_NAME for part in path.parts)
+    if nameless or too_long or "\0" in name:
+        raise InputError(
+            f"{archive}: {name[:40]!r} ({len(name)} characters) is no name for a file: it must have 1 .. {MAX_NAME}"
+            f" bytes in each of at most {MAX_DEPTH} parts; nothing was unpacked, unpack it by hand"
         )
     return path.parts
 

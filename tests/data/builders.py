@@ -63,7 +63,7 @@ def box_entry(annotation_id: int, image_id: int, bbox: list[float], category: in
     return {"id": annotation_id, "image_id": image_id, "bbox": bbox, "category_id": category, "area": 1.0, **more}
 
 
-def voc_xml(objects: str, *, width: int = 60, height: int = 40) -> str:
+def voc_xml(objects: str, *, width: object = 60, height: object = 40) -> str:
     size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
     return f"<annotation><filename>elsewhere.jpg</filename>{size}{objects}</annotation>"
 

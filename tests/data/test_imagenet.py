@@ -15,6 +15,8 @@ from torchvision.datasets.imagenet import load_meta_file, parse_devkit_archive
 from backbone.errors import InputError
 from tasks.data.build import build_splits
 from tasks.data.config import ImageNetConfig
+from tasks.data.files.boundary import Boundary
+from tasks.data.formats.imagenet import list_val
 from tasks.data.formats.imagenet_classes import read_classes, read_devkit
 from tests.data.builders import jpeg, picture
 
@@ -172,11 +174,27 @@ def test_lists_that_are_wrong(tmp_path: Path, wnids: list[str], message: str) ->
         build(tmp_path, need_train=False)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", '{"0": "tench"}', '{"0": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", '{"0": "tench"}', '{"0": 3}', "[" * 100_000, '{"0": ["n01440764", null]}']
+)
 def test_class_index_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "imagenet_class_index.json").write_text(text)
     with pytest.raises(InputError, match=r'class_index\.json: must read \{"0": \["n01440764", "tench"\].*; correct it'):
         read_classes(tmp_path, [])
+
+
+def test_lists_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "LOC_synset_mapping.txt").write_bytes(b"n01440764 t\xe8nch\n")
+    with pytest.raises(InputError, match=r"LOC_synset_mapping\.txt: is no text in UTF-8 \(.*\); fetch it again"):
+        read_classes(tmp_path, [])
+    put(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
+    for data, message in (
+        (b"\xff", "is no text in UTF-8"),
+        (b'"' + b"x" * 200_000, "is no table of images and classes"),
+    ):
+        (tmp_path / "LOC_val_solution.csv").write_bytes(data)
+        with pytest.raises(InputError, match=rf"LOC_val_solution\.csv: {message}"):
+            list_val(tmp_path, tmp_path / "val", Boundary(tmp_path, False))
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing of the kind" * 20])

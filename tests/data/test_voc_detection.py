@@ -108,6 +108,11 @@ def test_empty_and_repeating_lists(tmp_path: Path) -> None:
     listing.write_text("a\na\n")
     with pytest.raises(InputError, match=r"train\.txt: image a occurs more than once"):
         VocDetection(root, "train", ["dog"])
+    listing.write_bytes(b"\xe9\n")
+    with pytest.raises(InputError, match=r"train\.txt: is no text in UTF-8 \(.*\)"):
+        VocDetection(root, "train", ["dog"])
+    listing.write_bytes(b"\xef\xbb\xbfa\r\n")
+    assert len(VocDetection(root, "train", ["dog"])) == 1, "as Windows' editor writes it"
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>'
@@ -121,7 +126,17 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;</an
         (voc_xml("<object><name>dog</name></object>"), "<object> has no <bndbox/xmin>; add it"),
         (voc_xml(voc_object("", 1, 1, 5, 5)), "<object> has no <name>"),
         (voc_xml(voc_object("dog", "one", 1, 5, 5)), "<bndbox/xmin> is 'one'; it must be a number"),
+        (voc_xml(voc_object("dog", "1_0", 1, 5, 5)), "<bndbox/xmin> is '1_0'; it must be a number"),
         ("<annotation><size><width>3</width></size></annotation>", "<annotation> has no <size/height>"),
+        (voc_xml("", width="nan"), "<size/width> is nan; it must be a whole number of pixels"),
+        (voc_xml("", height="1e400"), "<size/height> is inf; it must be a whole number of pixels"),
+        (voc_xml("", height=40.9), "<size/height> is 40.9; it must be a whole number of pixels"),
+        (voc_xml("", height=-40), "<size/height> is -40; it must be a whole number of pixels"),
+        (voc_xml("", width=10**12), r"<size/width> is 1e\+12; it must be a whole number of pixels"),
+        ('<?xml version="1.0" encoding="shift_jis"?><a/>', "broken XML"),
+        ('<?xml version="1.0" encoding="foo"?><a/>', "broken XML"),
+        ('<?xml version="1.0" encoding="utf-16"?><a/>', "broken XML"),
+        ("<a>" * 100_000, "broken XML"),
     ],
 )
 def test_broken_annotations(tmp_path: Path, text: str, message: str) -> None:

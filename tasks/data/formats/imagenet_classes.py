@@ -102,10 +102,13 @@ def read_devkit(meta: Path) -> dict[int, Synset]:
 def _read_class_index(file: Path) -> list[Synset]:
     text = read_text(file, "fetch it again")
     try:
-        contents = parse_json(text)
-        return [Synset(str(wnid), str(name).replace("_", " ")) for wnid, name in contents.values()]
+        pairs = [(wnid, name) for wnid, name in parse_json(text).values()]
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f'{file}: must read {{"0": ["n01440764", "tench"], ...}} ({error}); correct it') from error
+    strange = next((pair for pair in pairs if not all(isinstance(word, str) for word in pair)), None)
+    if strange is not None:
+        raise InputError(f'{file}: must read {{"0": ["n01440764", "tench"], ...}}, not {list(strange)}; correct it')
+    return [Synset(wnid, name.replace("_", " ")) for wnid, name in pairs]
 
 
 def _read_synset_mapping(file: Path) -> list[Synset]:

@@ -76,6 +76,18 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda out: (out / "val.manifest.json").write_text("{"),
         r"val\.manifest\.json: is damaged \(.*\); copy it from where it was written, or write the shards again",
     ),
+    "a list": (
+        lambda out: (out / "val.manifest.json").write_text("[]"),
+        r"val\.manifest\.json: is damaged \(.*\); copy it from where it was written, or write the shards again",
+    ),
+    "labels of another kind": (
+        lambda out: rewrite(out / "val.manifest.json", lambda content: content.update(labels=None)),
+        r"val\.manifest\.json: is damaged \(labels is no dict\)",
+    ),
+    "a size that is none": (
+        lambda out: rewrite(out / "val.manifest.json", lambda content: content["shards"][0].update(bytes="many")),
+        r"val\.manifest\.json: is damaged \(bytes is no int\)",
+    ),
     "a name elsewhere": (
         lambda out: rewrite(out / "val.manifest.json", lambda content: content["shards"][0].update(name="../x.tar")),
         r"val\.manifest\.json: the name '\.\./x\.tar' leads out of its folder; it is not to be trusted",

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from backbone.errors import InputError
 from tasks.data.config import FolderConfig
+from tasks.data.files.contents import parse_json, read_text
 from tasks.data.formats.coco.boxes import CocoDetection
 from tasks.data.formats.image_folder import read_split
 from tasks.data.formats.shapes.outlines import NAMES
@@ -43,6 +44,7 @@ READERS: dict[str, Callable[[Path, str, ShapesConfig], VisionData]] = {
     "detection": lambda root, split, config: CocoDetection(root, split, config.bad_boxes),
     "segmentation": lambda root, split, config: VocSegmentation(root, split, MASK_NAMES),
 }
+AGAIN = "remove the folder to draw its scenes again, or name another one by data.root="
 RECORD = "shapes.json"
 """Says what was drawn; written last, so a folder that has it is complete."""
 
@@ -118,7 +120,10 @@ def _is_there(root: Path, wanted: dict[str, Any]) -> bool:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise InputError(f"{root}: holds no scenes but is not empty; name an empty or new folder by data.root=")
         return False
-    found = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        found = parse_json(read_text(record, AGAIN))
+    except ValueError as error:
+        raise InputError(f"{record}: is damaged ({error}); {AGAIN}") from None
     if found != wanted:
         raise InputError(f"{root}: holds scenes drawn with {found}, not {wanted}; name another folder by data.root=")
     return True

@@ -161,7 +161,7 @@ def _entry(sample: TarSample) -> dict[str, Any]:
     data = sample.beside("json")
     try:
         entry = json.loads(data) if data is not None else None
-    except ValueError:
+    except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict) or not isinstance(entry.get("annotations"), list):
         raise InputError(

@@ -60,6 +60,13 @@ class Manifest:
         return {"format": FORMAT} | asdict(self)
 
 
+KINDS: dict[type, dict[str, type]] = {
+    Manifest: {"kind": str, "labels": dict, "samples": int, "source": str, "how": dict, "complete": bool},
+    Shard: {"name": str, "bytes": int, "samples": int, "sha256": str},
+}
+"""What the parts of a manifest are, of which JSON can say something else."""
+
+
 def read_manifest(file: Path) -> Manifest:
     """A manifest whose names are plain ones.
 
@@ -77,6 +84,10 @@ def read_manifest(file: Path) -> Manifest:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file}: is damaged ({error}); {AGAIN}") from error
+    for what in (manifest, *manifest.shards):
+        for name, kind in KINDS[type(what)].items():
+            if type(getattr(what, name)) is not kind:
+                raise InputError(f"{file}: is damaged ({name} is no {kind.__name__}); {AGAIN}")
     for shard in manifest.shards:
         if Path(shard.name).name != shard.name or shard.name in ("", ".", ".."):
             raise InputError(f"{file}: the name {shard.name!r} leads out of its folder; it is not to be trusted")

@@ -24,6 +24,7 @@ from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset
 from tasks.data.faults import each, fault
 from tasks.data.files.boundary import Boundary
+from tasks.data.files.contents import MAX_NOTE_BYTES, read_bytes
 from tasks.data.files.images import read_size
 from tasks.data.formats.voc.find import find_voc
 from tasks.data.formats.voc.folder import REMEDY, file_names, read_list
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from tasks.data.config import VocConfig
 
+MAX_SIDE = 1 << 30
 LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -164,10 +166,12 @@ def read_split(root: str | Path, split: str, boundary: Boundary) -> list[VocImag
 
 
 def _read_xml(xml: Path, image: Path) -> VocImage:
+    remedy = "correct the file or remove its image from the list"
+    data = read_bytes(xml, remedy, MAX_NOTE_BYTES)
     try:
-        tree = ElementTree.parse(xml).getroot()
-    except (ParseError, DefusedXmlException) as error:
-        raise InputError(f"{xml}: broken XML ({error}); correct the file or remove its image from the list") from error
+        tree = ElementTree.fromstring(data)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: encodings
+        raise InputError(f"{xml}: broken XML ({error}); {remedy}") from error
     objects = [
         VocObject(
             name=_text(item, "name", xml).strip(),
@@ -183,7 +187,7 @@ def _read_xml(xml: Path, image: Path) -> VocImage:
     ]
     size = (0, 0)
     if tree.find("size") is not None:
-        size = (int(_number(tree, "size/height", xml)), int(_number(tree, "size/width", xml)))
+        size = (_side(tree, "size/height", xml), _side(tree, "size/width", xml))
     return VocImage(xml, image.name, size if min(size) > 0 else read_size(image), objects)
 
 
@@ -194,10 +198,17 @@ def _text(element: Element, key: str, xml: Path) -> str:
     return text
 
 
+def _side(element: Element, key: str, xml: Path) -> int:
+    side = _number(element, key, xml)
+    if not (side.is_integer() and 0 <= side <= MAX_SIDE):
+        raise InputError(f"{xml}: <{key}> is {side:g}; it must be a whole number of pixels, or 0 where nobody knows")
+    return int(side)
+
+
 def _number(element: Element, key: str, xml: Path) -> float:
     text = _text(element, key, xml)
     try:
-        return float(text)
+        return float(text if "_" not in text else "")
     except ValueError:
         raise InputError(f"{xml}: <{key}> is {text!r}; it must be a number: correct the file") from None
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbone.errors import InputError
-from heads.deeplabv3.upsample import matrix, stripes
+from heads.segmentation.upsample import matrix, stripes
 from heads.structures import LabelMask
 from tasks.model import VisionModel
 

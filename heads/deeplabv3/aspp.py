@@ -8,39 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone.blocks import Conv2d, Norm
+from heads.segmentation.blocks import ConvNormReLU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that also trains on one value per channel, which is what pooling leaves of a single image.
-
-    One value is no batch: its deviation is zero, and PyTorch refuses it. It is normalised by the running statistics
-    instead, as in evaluation, and leaves them as they are; gradients flow as through a frozen layer.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
-
-
-class ConvNormReLU(nn.Module):
-    """Convolution, batch normalisation and ReLU, which here has no upper end."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, *, dilation: int = 1, norm: Norm) -> None:
-        super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel, dilation=dilation)
-        self.conv.initialise()
-        self.norm = BatchNorm(out_channels, eps=norm.eps, momentum=norm.momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+    from backbone.blocks import Norm
 
 
 class ASPP(nn.Module):

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbone.errors import InputError
-from heads.deeplabv3.head import DeepLabV3
-from heads.deeplabv3.upsample import label_mask
 from heads.linear.head import Linear
+from heads.segmentation.head import SegmentationHead
+from heads.segmentation.upsample import label_mask
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
 from heads.ssdlite.postprocess import detect
 from heads.structures import Classification, Detections, LabelMask
@@ -165,11 +165,11 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
             config = head.config
             settings = {name: getattr(config, name) for name in ("score_threshold", "nms_iou", "detections")}
             return Boxes(settings, head)
-        case DeepLabV3():
+        case SegmentationHead():
             aligned = {"aligned_corners": head.config.aligned_corners}
             return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)
     raise InputError(
-        f"head {name}: is a {type(head).__name__}, and mode=export knows where Linear, SSDLite and DeepLabV3 end; "
+        f"head {name}: is a {type(head).__name__}, and mode=export knows where linear, ssdlite and deeplabv3 end; "
         "use one of these"
     )
 

@@ -17,11 +17,11 @@ from backbone.cost import cost, measured_peak_memory
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
 from heads.build import build_head
-from heads.deeplabv3 import upsample
 from heads.deeplabv3.aspp import ASPP
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
-from heads.deeplabv3.upsample import label_mask, matrix
 from heads.head import Head
+from heads.segmentation import upsample
+from heads.segmentation.upsample import label_mask, matrix
 from heads.structures import SegmentationTargets
 from tasks.commands.profile.models import WithHead
 from tests.backbone.foreign import randomise

@@ -13,8 +13,8 @@ from backbone import MobileNetV2
 from backbone.cost import measured_peak_memory
 from backbone.errors import InputError
 from heads.build import build_head
-from heads.deeplabv3 import upsample
 from heads.deeplabv3.config import DeepLabV3Config
+from heads.segmentation import upsample
 from tasks.inference import SCALES, predict, predict_multi_scale, scaled_size
 from tasks.model import VisionModel
 from tests.backbone.foreign import randomise

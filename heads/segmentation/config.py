@@ -1,0 +1,38 @@
+"""Options that every segmentation head has. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from backbone.errors import InputError
+
+
+@dataclass(kw_only=True, slots=True)
+class SegmentationConfig:
+    """A segmentation head on the context of a backbone."""
+
+    tap: str = "stage7"
+    channels: int = 256
+    """Channels of every branch and of the projection, at any width of the backbone."""
+    aligned_corners: bool = True
+    """Whether the first and last cell of the logits lie on the first and last pixel of the image.
+
+    They do: with either padding, cell i of an image of 16 k + 1 pixels looks at pixel 16 i. False spreads the cells
+    as squares that tile the image, which moves the mask by up to half a cell. Google's weights need true.
+    """
+    class_weights: list[float] | None = None
+    """Weight of a pixel of each class in the loss; null: one."""
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.03
+    """Share of the new batch in the running statistics, as in PyTorch."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise InputError(f"head.channels={self.channels}: must be at least 1")
+        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+            raise InputError(f"head.class_weights={list(self.class_weights)}: must be finite and not negative")
+        if not self.bn_eps > 0:
+            raise InputError(f"head.bn_eps={self.bn_eps}: must be positive")
+        if not 0 < self.bn_momentum <= 1:
+            raise InputError(f"head.bn_momentum={self.bn_momentum}: must be in (0, 1]; it is 1 - decay")

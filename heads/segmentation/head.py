@@ -1,0 +1,88 @@
+"""Loss and label maps of segmentation heads. Shapes: N images, K classes, h w cells of the logits, H W pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from backbone.errors import InputError
+from heads.head import Head, Losses
+from heads.segmentation.upsample import label_mask, matrix
+from heads.structures import VOID, LabelMask, SegmentationTargets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backbone.features import FeatureSpec
+    from heads.segmentation.config import SegmentationConfig
+
+
+class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
+    """Head whose outputs are logits (N, K, h, w).
+
+    Args:
+        taps: the features that `forward` needs, by the option that names each.
+        specs: what the backbone offers.
+        num_classes: K, at most 255. Background is a class as any other where the data has one: 21 for VOC.
+    Raises:
+        InputError: a tap is not among `specs`, or `num_classes` or the number of class weights does not fit.
+    """
+
+    class_weights: Tensor
+
+    def __init__(
+        self, config: SegmentationConfig, specs: Mapping[str, FeatureSpec], *, taps: Mapping[str, str], num_classes: int
+    ) -> None:
+        super().__init__()
+        for option, tap in taps.items():
+            if tap not in specs:
+                raise InputError(f"head.{option}={tap}: the backbone has no such feature; it has {', '.join(specs)}")
+        if not 1 <= num_classes <= VOID:
+            raise InputError(f"num_classes={num_classes}: must be 1 .. {VOID}; label {VOID} of a mask is ignored")
+        weights = [1.0] * num_classes if config.class_weights is None else list(config.class_weights)
+        if len(weights) != num_classes:
+            raise InputError(f"head.class_weights={weights}: must be {num_classes} numbers, one for each class")
+        self.config = config
+        self.taps = list(taps.values())
+        self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
+
+    def loss(self, outputs: Tensor, targets: SegmentationTargets) -> Losses:
+        """`pixel`: mean cross entropy over the pixels of the batch that are not ignored; zero if all are.
+
+        Logits are interpolated to the masks image by image, by matrix products: on a CPU several times faster than
+        interpolating the batch, and deterministic on every device.
+        """
+        with torch.autocast(outputs.device.type, enabled=False):
+            logits, masks, class_weights = outputs.float(), targets.masks, self.class_weights.float()
+            rows, columns = (
+                matrix(cells, pixels, aligned_corners=self.config.aligned_corners, device=logits.device)
+                for cells, pixels in zip(logits.shape[-2:], masks.shape[-2:], strict=True)
+            )
+            losses = [
+                # Summed outside: CUDA's own sum of this loss is not deterministic.
+                F.cross_entropy(
+                    (rows @ image @ columns.T)[None],
+                    mask[None].long(),
+                    class_weights,
+                    ignore_index=VOID,
+                    reduction="none",
+                ).sum()
+                for image, mask in zip(logits, masks, strict=True)
+            ]
+            counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(class_weights)]
+            weight = counts.float() @ class_weights
+        return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, normalizer=weight)
+
+    def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
+        """Best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.
+
+        One image after the other, and a large one in stripes: the scores of all its pixels never exist at once.
+        """
+        aligned = self.config.aligned_corners
+        return [
+            LabelMask(label_mask(logits, (height, width), aligned_corners=aligned))
+            for logits, (height, width) in zip(outputs.float(), sizes.tolist(), strict=True)
+        ]

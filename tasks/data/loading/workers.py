@@ -104,6 +104,6 @@ def start_worker(worker: int) -> None:
 
 def clean_error(error: InputError) -> InputError:
     """The error as it was raised in a worker: the loader hands it on with the worker's traceback in the message."""
-    marker = f"{InputError.__module__}.{InputError.__qualname__}: "
-    text = str(error)
+    marker = f"{type(error).__module__}.{type(error).__qualname__}: "
+    text = str(error.args[0])
     return InputError(text.rsplit(marker, 1)[1].strip()) if marker in text else error

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from backbone.errors import InputError
-from tasks.data.loading.workers import loading_explained
+from tasks.data.loading.workers import loading_explained, start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +58,20 @@ def fail() -> None:
     raise RuntimeError("something else")
 
 
+def fill_shared_memory() -> None:
+    """What torch says in the thread that hands batches over."""
+    error = RuntimeError(f"unable to allocate shared memory(shm) for file </x>: {os.strerror(errno.ENOSPC)} (28)")
+    Queue._on_queue_feeder_error(error, None)  # type: ignore[attr-defined]
+
+
 def attempt(name: str) -> None:
     """Print what is said of this trouble."""
     try:
         with loading_explained():
-            for _ in DataLoader(Trouble(globals()[name]), num_workers=1, timeout=1, multiprocessing_context="fork"):
+            trouble = Trouble(globals()[name])
+            for _ in DataLoader(
+                trouble, num_workers=1, timeout=1, multiprocessing_context="fork", worker_init_fn=start_worker
+            ):
                 pass
     except InputError as error:
         sys.stdout.write(str(error))
@@ -73,6 +84,7 @@ def attempt(name: str) -> None:
         ("leave", r"data worker.* died.*; lower data.workers or data.batch_size; to go on, start the same command"),
         ("hang", r"^no batch came for 1 s \(data.timeout\): a data worker hangs, or the disk is that slow; raise"),
         ("refuse", r"^a.jpg: is no picture$"),
+        ("fill_shared_memory", r"^/dev/shm: is too small for the batches of the data workers .*--shm-size=2g"),
     ],
 )
 def test_in_words(name: str, said: str) -> None:

@@ -54,6 +54,14 @@ def test_wrong_answers_come_first_and_are_red(tmp_path: Path) -> None:
     assert (sheet[red[0] - 1, MARGIN_PX : MARGIN_PX + CELL_PX] == BLUE).all()  # the picture ends on the bar
 
 
+def test_names_with_line_breaks_stay_on_their_line(tmp_path: Path) -> None:
+    sheets = [
+        read(class_sheet([answer(name, name)], tmp_path / "s.png", title=name, note=name))
+        for name in ("a\nb\x1b", r"a\nb\x1b")
+    ]
+    assert np.array_equal(*sheets)
+
+
 def test_scores_that_are_no_numbers_are_wrong() -> None:
     assert not answer("ants", "ants", None).is_right
     assert answer("ants", "ants", 0.0).is_right

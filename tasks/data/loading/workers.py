@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import errno
+import multiprocessing.queues
 import os
 import re
+import shutil
 import signal
 import traceback
 from contextlib import contextmanager
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (.*?)\. |exited unexp)")
 LATE = re.compile(r"DataLoader timed out after ([\d.]+) seconds")
 KILLED = signal.strsignal(signal.SIGKILL)
+SHARED_MEMORY = "/dev/shm"
+NO_SHARED_MEMORY = signal.strsignal(signal.SIGBUS) if hasattr(signal, "SIGBUS") else None
+"""How a process ends that writes into shared memory for which there is no room."""
 
 
 @contextmanager
@@ -58,12 +63,26 @@ def _explain(error: Exception) -> None:
         ) from error
     who = f"data worker {died[1]}" if died else "a data worker"
     signalled = died[2] if died else None
+    if NO_SHARED_MEMORY in (signalled, *_ends(error)):
+        raise InputError(
+            f"{SHARED_MEMORY}: is too small for the batches of the data workers (it has"
+            f" {shutil.disk_usage(SHARED_MEMORY).total / 2**20:.3g} MiB); make it larger (docker run --shm-size=2g), or"
+            " lower data.workers or data.batch_size; data.workers=0 needs none; to go on, start the same command again"
+            " with its run_dir"
+        ) from error
     how = f" (signal: {signalled})" if signalled else ""
     memory = ", probably because there was too little memory" if signalled in (None, KILLED) else ""
     raise InputError(
         f"{who} died{how}{memory}; lower data.workers or data.batch_size; to go on, start the same command again with"
         " its run_dir"
     ) from error
+
+
+def _ends(error: BaseException) -> set[str | None]:
+    """Signals that ended data workers of the loader that raised an error."""
+    loaders = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    codes = {worker.exitcode for loader in loaders for worker in getattr(loader, "_workers", ())}
+    return {signal.strsignal(-code) for code in codes if code is not None and code < 0}
 
 
 def _is_between_processes(error: BaseException) -> bool:
@@ -98,8 +117,22 @@ def usable_cores() -> int:
 def start_worker(worker: int) -> None:
     """One thread each for OpenCV and torch; Ctrl-C is left to the main process, which ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGBUS"):
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+        multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_without_memory)  # type: ignore[attr-defined]
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def _end_without_memory(error: Exception, batch: object) -> None:
+    """End as the kernel ends a process that finds no room later: the thread that hands over would only lose the batch.
+
+    Args:
+        batch: what it wanted to hand over.
+    """
+    if os.strerror(errno.ENOSPC) in str(error):
+        signal.raise_signal(signal.SIGBUS)
+    traceback.print_exception(error)
 
 
 def clean_error(error: InputError) -> InputError:

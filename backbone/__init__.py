@@ -1,4 +1,4 @@
-"""MobileNetV2 with named features. Needs torch and safetensors, nothing else.
+"""MobileNets with named features. Needs torch and safetensors, nothing else.
 
 from backbone import MobileNetV2, load
 
@@ -13,10 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backbone.config import MobileNetV2Config, Padding
+    from backbone.architecture import Padding
+    from backbone.build import MobileNetV2
     from backbone.errors import InputError
+    from backbone.families.mobilenet_v2 import MobileNetV2Config
     from backbone.features import Features, FeatureSpec
-    from backbone.mobilenet_v2 import MobileNetV2
+    from backbone.mobilenet import MobileNet
     from backbone.weights import LoadReport, load
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Features",
     "InputError",
     "LoadReport",
+    "MobileNet",
     "MobileNetV2",
     "MobileNetV2Config",
     "Padding",
@@ -35,9 +38,10 @@ _HOME = {
     "Features": "features",
     "InputError": "errors",
     "LoadReport": "weights",
-    "MobileNetV2": "mobilenet_v2",
-    "MobileNetV2Config": "config",
-    "Padding": "config",
+    "MobileNet": "mobilenet",
+    "MobileNetV2": "build",
+    "MobileNetV2Config": "families.mobilenet_v2",
+    "Padding": "architecture",
     "load": "weights",
 }
 

@@ -1,4 +1,4 @@
-"""The two parts that a MobileNetV2 is made of: a convolution with its normalisation, and the inverted residual.
+"""The parts that a MobileNet is made of: a convolution with its normalisation, and the block.
 
 Shapes: N images, C channels, H W cells.
 """
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone.config import Padding
+from backbone.architecture import Activation, Padding, Shortcut
 from backbone.dilated import dilated_depthwise, is_faster
 
 if TYPE_CHECKING:
-    from backbone.config import StagePlan
+    from backbone.architecture import BlockSpec
 
 
 class Norm(NamedTuple):
-    """Of every batch normalisation: epsilon, and momentum in PyTorch's convention (the share of the new batch)."""
+    """Epsilon of a batch normalisation, and its momentum as in PyTorch: the share of the new batch."""
 
     eps: float = 1e-3
     momentum: float = 0.03
@@ -78,8 +78,15 @@ class Conv2d(nn.Conv2d):
         return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
+ACTIVATIONS: dict[Activation, type[nn.ReLU | nn.ReLU6 | nn.Hardswish]] = {
+    Activation.relu: nn.ReLU,
+    Activation.relu6: nn.ReLU6,
+    Activation.hardswish: nn.Hardswish,
+}
+
+
 class ConvNormAct(nn.Module):
-    """Convolution, batch normalisation and, unless `linear`, ReLU6."""
+    """Convolution, batch normalisation and activation; with None for it, the layer is linear."""
 
     def __init__(
         self,
@@ -92,14 +99,14 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         padding: Padding = Padding.symmetric,
         norm: Norm,
-        linear: bool = False,
+        activation: Activation | None = Activation.relu6,
     ) -> None:
         super().__init__()
         self.conv = Conv2d(
             in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups, padding=padding
         )
         self.norm = nn.BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum)
-        self.act = nn.Identity() if linear else nn.ReLU6(inplace=True)
+        self.act = nn.Identity() if activation is None else ACTIVATIONS[activation](inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(self.norm(self.conv(x)))
@@ -124,51 +131,81 @@ class ConvNormAct(nn.Module):
         return z
 
 
-class InvertedResidual(nn.Module):
-    """Expand, filter by depth, project; a shortcut joins the two narrow ends where they are alike.
+class SqueezeExcitation(nn.Module):
+    """Weights every channel by a number between 0 and 1 that follows from the means of all channels.
 
-    The projection is linear: a ReLU6 there would destroy what the few channels carry (section 3.2).
+    The gate is a hard sigmoid, and the activation inside ReLU whatever the block's. Reference: MobileNetV3,
+    arXiv:1905.02244, section 5.3.
+    """
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.act = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(inner, channels, 1)
+        self.gate = nn.Hardsigmoid(inplace=True)
+        for conv in (self.reduce, self.expand):
+            nn.init.normal_(conv.weight, std=sqrt(2 / conv.out_channels))
+            nn.init.zeros_(conv.get_parameter("bias"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights: Tensor = self.gate(self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True)))))
+        return x * weights
+
+
+class Block(nn.Module):
+    """Expand, filter by depth, weight the channels, project; a shortcut joins the two ends where they are alike.
+
+    The projection of an inverted residual is linear: a ReLU6 there would destroy what the few channels carry
+    (MobileNetV2, arXiv:1801.04381, section 3.2). Without an expansion it is V1's separable convolution.
 
     Args:
-        in_channels, out_channels: of the narrow ends.
-        expansion: t; with t = 1 there is no expansion (first row of Table 2).
-        shortcut: add the input to the output.
-        split: ways to run over the expanded channels (section 5).
-
-    Reference: MobileNetV2, arXiv:1801.04381, Table 1 and Figure 3.
+        split: ways to run over the expanded channels (MobileNetV2, section 5). A block with squeeze-and-excitation runs
+            whole: a channel's weight needs all of them.
+        until: `expand` or `depthwise`: the last part that is built, because nothing behind it is computed; empty: all.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        expansion: int,
-        stride: int,
-        dilation: int,
-        shortcut: bool,
-        padding: Padding,
-        norm: Norm,
-        split: int = 1,
+        self, spec: BlockSpec, in_channels: int, *, padding: Padding, norm: Norm, split: int = 1, until: str = ""
     ) -> None:
         super().__init__()
-        hidden = in_channels * expansion
-        self.expand = ConvNormAct(in_channels, hidden, norm=norm) if expansion > 1 else nn.Identity()
-        self.depthwise = ConvNormAct(
-            hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, padding=padding, norm=norm
+        hidden = spec.expanded or in_channels
+        alike = spec.stride == 1 and in_channels == spec.channels
+        self.shortcut = spec.shortcut is Shortcut.bottleneck and alike and not until
+        self.split = 1 if spec.expanded is None or spec.squeeze is not None else split
+        self.expand = (
+            nn.Identity()
+            if spec.expanded is None
+            else ConvNormAct(in_channels, hidden, activation=spec.activation, norm=norm)
         )
-        self.project = ConvNormAct(hidden, out_channels, linear=True, norm=norm)
-        self.shortcut = shortcut
-        self.split = split if expansion > 1 else 1
+        if until == "expand":
+            return
+        self.depthwise = ConvNormAct(
+            hidden,
+            hidden,
+            spec.kernel,
+            stride=spec.stride,
+            dilation=spec.dilation,
+            groups=hidden,
+            padding=padding,
+            activation=spec.activation,
+            norm=norm,
+        )
+        if until == "depthwise":
+            return
+        self.squeeze = nn.Identity() if spec.squeeze is None else SqueezeExcitation(hidden, spec.squeeze)
+        self.project = ConvNormAct(
+            hidden, spec.channels, activation=None if spec.linear else spec.activation, norm=norm
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.split > 1:
             return self.add_shortcut(x, self.bottleneck_in_parts(x))
-        return self.reduce(x, self.expand(x))
+        return self.reduce(x, self.depthwise(self.expand(x)))
 
-    def reduce(self, x: Tensor, expanded: Tensor) -> Tensor:
-        """The second half: from the expansion of `x` to the block's output."""
-        return self.add_shortcut(x, self.project(self.depthwise(expanded)))
+    def reduce(self, x: Tensor, filtered: Tensor) -> Tensor:
+        """The end of the block: from the depthwise convolution's output for `x` to the block's output."""
+        return self.add_shortcut(x, self.project(self.squeeze(filtered)))
 
     def add_shortcut(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y if self.shortcut else y
@@ -188,28 +225,5 @@ class InvertedResidual(nn.Module):
             filtered = self.depthwise.part(self.expand.part(x, part), part)
             projected = self.project.conv.convolve(filtered, self.project.conv.weight[:, part])
             total = projected if total is None else total.add_(projected)
-        y: Tensor = self.project.norm(total)
+        y: Tensor = self.project.act(self.project.norm(total))
         return y
-
-
-def build_stage(plan: StagePlan, *, padding: Padding, norm: Norm, split: int) -> nn.Sequential:
-    """A row of Table 2: one block that may stride and change the channels, then blocks with shortcuts."""
-    blocks = []
-    in_channels = plan.in_channels
-    for index, (stride, dilation) in enumerate(zip(plan.strides, plan.dilations, strict=True)):
-        keeps_resolution = index > 0 or plan.keeps_resolution
-        blocks.append(
-            InvertedResidual(
-                in_channels,
-                plan.channels,
-                expansion=plan.expansion,
-                stride=stride,
-                dilation=dilation,
-                shortcut=keeps_resolution and in_channels == plan.channels,
-                padding=padding,
-                norm=norm,
-                split=split,
-            )
-        )
-        in_channels = plan.channels
-    return nn.Sequential(*blocks)

@@ -1,12 +1,15 @@
-"""From a configuration to a backbone."""
+"""From a configuration, or from options by name, to a backbone."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
 
-from backbone.config import MobileNetV2Config
-from backbone.mobilenet_v2 import MobileNetV2
+from backbone.architecture import Padding
+from backbone.config import MobileNetConfig
+from backbone.errors import InputError
+from backbone.families.mobilenet_v2 import MobileNetV2Config
+from backbone.mobilenet import MobileNet
 from backbone.weights import load
 
 if TYPE_CHECKING:
@@ -25,26 +28,33 @@ def build_backbone(config: Any, features: Sequence[str]) -> nn.Module:
     Raises:
         InputError: a feature does not exist, or the weights do not fit.
     """
-    if not isinstance(config, MobileNetV2Config):
-        built: nn.Module = config.build(features)
-        return built
-    backbone = MobileNetV2(
-        width=config.width,
-        depth=config.depth,
-        fixed_ends=config.fixed_ends,
-        output_stride=config.output_stride,
-        last_stride=config.last_stride,
-        features=features,
-        padding=config.padding,
-        bn_eps=config.bn_eps,
-        bn_momentum=config.bn_momentum,
-        input_mean=config.input_mean,
-        input_std=config.input_std,
-        freeze_at=config.freeze_at,
-        freeze_bn=config.freeze_bn,
-        activation_checkpointing=config.activation_checkpointing,
-        split=config.split,
-    )
-    if config.weights is not None:
-        log.info("%s", load(config.weights, backbone))
+    if isinstance(config, MobileNetConfig):
+        return _start(MobileNet(config, features))
+    built: nn.Module = config.build(features)
+    return built
+
+
+class MobileNetV2(MobileNet):
+    """MobileNetV2 by the options of `MobileNetV2Config`, for code that has no configuration.
+
+    Args:
+        features: the names to return, features or levels, any of `specs`.
+        options: fields of `MobileNetV2Config`; `padding` may be given by its name.
+    Raises:
+        InputError: a value is out of range, a feature does not exist, or the weights do not fit.
+    """
+
+    def __init__(self, *, features: Sequence[str] = ("last",), **options: Any) -> None:
+        padding = options.get("padding")
+        if isinstance(padding, str):
+            if padding not in Padding.__members__:
+                raise InputError(f"padding={padding!r}: must be one of {', '.join(Padding.__members__)}")
+            options["padding"] = Padding[padding]
+        super().__init__(MobileNetV2Config(**options), features)
+        _start(self)
+
+
+def _start(backbone: MobileNet) -> MobileNet:
+    if backbone.config.weights is not None:
+        log.info("%s", load(backbone.config.weights, backbone))
     return backbone

@@ -1,6 +1,6 @@
-"""Depthwise 3x3 convolution with holes whose gradient is as fast on a CPU as that of one without holes.
+"""Dilated depthwise convolution whose gradient is as fast on a CPU as that of an undilated one.
 
-Shapes: N images, C channels, H W cells, d dilation.
+Shapes: N images, C channels, H W cells, k the side of the filters, d dilation.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def is_faster(x: Tensor) -> bool:
 
 
 def dilated_depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """`F.conv2d` with as many groups as channels, a stride of one and `dilation` cells of padding, to the bit.
+    """`F.conv2d` with as many groups as channels, a stride of one and padding that keeps the size, to the bit.
 
-    Only the gradient is computed in another way. oneDNN has fast kernels for the backward pass of depthwise
-    convolutions without holes alone, and a loop about five times slower for the others. But the gradient of the input
-    is a convolution of that kind forwards, with the filters turned by 180 degrees; and cells of the map meet a filter
-    with holes only where their rows and columns agree modulo d, so that the gradient of the filters is the sum over the
-    d x d maps of every d-th row and column, each of which sees a filter without holes.
+    Only the gradient is computed in another way. oneDNN has fast kernels for the backward pass of undilated depthwise
+    convolutions alone, and a loop about five times slower for the others. But the gradient of the input is a
+    convolution of that kind forwards, with the filters turned by 180 degrees; and cells of the map meet a dilated
+    filter only where their rows and columns agree modulo d, so that the gradient of the filters is the sum over the
+    d x d maps of every d-th row and column, each of which sees an undilated filter.
 
     Args:
         x: (N, C, H, W).
-        weight: (C, 1, 3, 3).
+        weight: (C, 1, k, k), k odd.
     Returns:
         (N, C, H, W).
     """
@@ -49,17 +49,17 @@ class _DilatedDepthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.dilation = dilation
-        return F.conv2d(x, weight, None, 1, dilation, dilation, x.shape[1])
+        return F.conv2d(x, weight, None, 1, weight.shape[-1] // 2 * dilation, dilation, x.shape[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
-        d, channels = ctx.dilation, x.shape[1]
+        d, channels, reach = ctx.dilation, x.shape[1], weight.shape[-1] // 2
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).to(grad.dtype)
-            grad_x = F.conv2d(grad, turned, None, 1, d, d, channels).to(x.dtype)
+            grad_x = F.conv2d(grad, turned, None, 1, reach * d, d, channels).to(x.dtype)
         if ctx.needs_input_grad[1]:
             grad_weight = torch.zeros_like(weight)
             for row, column in product(range(min(d, x.shape[2])), range(min(d, x.shape[3]))):
@@ -68,6 +68,6 @@ class _DilatedDepthwise(torch.autograd.Function):
                     for part in (x.to(grad.dtype), grad)
                 )
                 grad_weight += conv2d_weight(  # type: ignore[no-untyped-call]
-                    there, weight.shape, then, padding=1, groups=channels
+                    there, weight.shape, then, padding=reach, groups=channels
                 )
         return grad_x, grad_weight, None

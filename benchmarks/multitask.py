@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from backbone.build import build_backbone
-from backbone.config import MobileNetV2Config
 from backbone.cost import cost
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from benchmarks.timing import medians_ms, options, write_json
 from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from hydra.core.config_store import ConfigStore
 
-from backbone.config import MobileNetV2Config
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig

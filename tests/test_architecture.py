@@ -190,15 +190,15 @@ def test_backbone_needs_torch_and_safetensors_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files_of("heads"), ids=name_of)
 def test_heads_see_of_the_backbone_its_features_and_blocks(path: Path) -> None:
-    allowed = {"backbone.features", "backbone.blocks", "backbone.config", "backbone.errors"}
+    allowed = {"backbone.features", "backbone.blocks", "backbone.architecture", "backbone.errors"}
     imports = imports_of(path)
     assert {name for name in imports if name.startswith("backbone")} <= allowed
     assert not roots(imports) & {"tasks", "conf", *OTHERS, "hydra", "omegaconf", "rich"}
     assert roots(imports) & HEAVY <= {"torch", "torchvision"}
     assert {name for name in imports if name.startswith("torchvision")} <= {"torchvision.ops"}
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.ImportFrom) and node.module == "backbone.config":
-            assert {alias.name for alias in node.names} == {"Padding"}
+        if isinstance(node, ast.ImportFrom) and node.module == "backbone.architecture":
+            assert {alias.name for alias in node.names} <= {"Padding", "Activation"}
 
 
 @pytest.mark.parametrize("path", files_of("tasks"), ids=name_of)

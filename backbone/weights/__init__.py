@@ -22,7 +22,7 @@ from backbone.weights.sources import LoadReport, Weights
 
 if TYPE_CHECKING:
     from backbone.disk import Progress
-    from backbone.mobilenet_v2 import MobileNetV2
+    from backbone.mobilenet import MobileNet
 
 __all__ = ["LoadReport", "Weights", "load", "read"]
 
@@ -48,7 +48,7 @@ def read(source: str, progress: Progress | None = None) -> Weights:
     return replace(recognise(source, tensors, header), checked=checked)
 
 
-def load(source: str | Weights, backbone: MobileNetV2, progress: Progress | None = None) -> LoadReport:
+def load(source: str | Weights, backbone: MobileNet, progress: Progress | None = None) -> LoadReport:
     """Load weights into `backbone` and adopt their padding, epsilon and input scaling.
 
     Args:
@@ -103,15 +103,15 @@ def load(source: str | Weights, backbone: MobileNetV2, progress: Progress | None
     )
 
 
-def _surplus(weights: Weights, backbone: MobileNetV2) -> list[str]:
+def _surplus(weights: Weights, backbone: MobileNet) -> list[str]:
     """Tensors of blocks that the backbone lacks in stages that it computes to their end."""
-    stages = [stage for stage in backbone.stages if backbone.features[-1] != f"{stage}.expand"]
+    stages = [stage for stage in backbone.stages if backbone.end != f"{stage}.expand"]
     blocks = {(stage, index) for stage in stages for index, _ in backbone.get_submodule(stage).named_children()}
     parts = {name: name.split(".") for name in weights.tensors}
     return [name for name, (stage, *rest) in parts.items() if stage in stages and (stage, rest[0]) not in blocks]
 
 
-def _gaps(weights: Weights, backbone: MobileNetV2) -> list[str]:
+def _gaps(weights: Weights, backbone: MobileNet) -> list[str]:
     """Tensors of the backbone that the file lacks, in parts of which it has others. A whole part may be absent."""
     present = {name.partition(".")[0] for name in weights.tensors}
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from backbone.config import Padding
+from backbone.architecture import Padding
 from backbone.errors import InputError
 from backbone.weights import dli14, huggingface, keras, timm, torchvision, trident
 

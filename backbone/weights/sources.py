@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backbone.config import TABLE_2, Padding, feature_specs
+from backbone.architecture import Padding
 from backbone.errors import InputError
+from backbone.families.mobilenet_v2 import TABLE_2, mobilenet_v2
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_CLASSES = 1000
 
-BLOCKS = [f"{stage}.{index}" for stage, row in TABLE_2.items() for index in range(row.repeats)]
+BLOCKS = [f"{stage}.{index}" for stage, row in TABLE_2.items() for index in range(row.n)]
 """Our names of the 17 bottlenecks, in the order in which other implementations number them."""
 
 
@@ -63,7 +64,7 @@ class Weights:
             if name.endswith("conv.weight") and tensor.ndim
         }
         for width, fixed_ends in itertools.product(KNOWN_WIDTHS, (False, True)):
-            specs = feature_specs(width, 32, fixed_ends=fixed_ends)
+            specs = mobilenet_v2(width, fixed_ends=fixed_ends).specs
             wanted = {"stem.conv.weight": specs["stem"].channels, "last.conv.weight": specs["last"].channels}
             wanted |= {f"{stage}.0.project.conv.weight": specs[stage].channels for stage in TABLE_2}
             if all(shapes.get(name, channels) == channels for name, channels in wanted.items()):

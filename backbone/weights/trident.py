@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from backbone.config import Padding
+from backbone.architecture import Padding
 from backbone.errors import InputError
 from backbone.weights.sources import Weights
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from backbone.config import Padding
+from backbone.architecture import Padding
 from backbone.errors import InputError
 
 

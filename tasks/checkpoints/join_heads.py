@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backbone.errors import InputError
-from backbone.mobilenet_v2 import MobileNetV2
+from backbone.mobilenet import MobileNet
 from tasks.checkpoints.model_file import check_labels, read_header
 from tasks.data.labels import LabelMap
 
@@ -58,13 +58,11 @@ def start_heads(config: RunConfig, model: VisionModel, labels: Mapping[str, Labe
 
 
 def _check_backbone(source: str, header: Header, backbone: nn.Module) -> None:
-    if not isinstance(backbone, MobileNetV2):
+    if not isinstance(backbone, MobileNet):
         raise InputError(f"{source}: heads of other runs can be joined on backbone=mobilenet_v2 only")
     theirs = header.config.get("backbone") or {}
     ours: dict[str, Any] = {
-        "width": backbone.config.width,
-        "depth": backbone.config.depth,
-        "fixed_ends": backbone.config.fixed_ends,
+        **backbone.config.network(),
         "padding": backbone.padding.name,
         "bn_eps": backbone.bn_eps,
         "input_mean": list(backbone.input_mean),

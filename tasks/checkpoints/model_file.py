@@ -230,12 +230,12 @@ NAMED = ("heads@", "data@")
 
 def _header(command: Command, labels: Mapping[str, LabelMap], model: VisionModel) -> Header:
     """What the checkpoint says of itself: the configuration with everything that the weights decided filled in."""
-    from backbone.mobilenet_v2 import MobileNetV2
+    from backbone.mobilenet import MobileNet
 
     written = copy.deepcopy(command.written)
     backbone = written["backbone"]
     source = backbone.get("weights")
-    if isinstance(model.backbone, MobileNetV2):
+    if isinstance(model.backbone, MobileNet):
         backbone |= {
             "weights": None,
             "padding": model.backbone.padding.name,

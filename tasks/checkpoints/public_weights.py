@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backbone.config import MobileNetV2Config
+from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from backbone.weights import read
 from tasks.build import build_model
@@ -57,7 +57,7 @@ def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: S
         InputError: the backbone is another's, or the weights hold no such head, or one with other classes.
     """
     source = str(config.checkpoint)
-    if not isinstance(config.backbone, MobileNetV2Config):
+    if not isinstance(config.backbone, MobileNetConfig):
         raise InputError(f"checkpoint={source}: public weights need backbone=mobilenet_v2")
     weights = read(source)
     if isinstance(config.transform, ImageNetTransformConfig):

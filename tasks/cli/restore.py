@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from backbone.config import MobileNetV2Config
+from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from tasks.checkpoints.model_file import GROUPS, is_foreign, read_header
 from tasks.cli.untrusted import NAME, TARGET, check_choices, check_known, check_ours, lay_over
@@ -99,8 +99,9 @@ def _with_public_weights(
     """
     config = compose("config", overrides=[f"data={NO_DATA}", *overrides]) if without_data else composed
     OmegaConf.to_object(config)  # what is wrong with it is said before torch is loaded
-    if OmegaConf.get_type(config.backbone) is not MobileNetV2Config:
-        raise InputError(f"checkpoint={path}: public weights need backbone=mobilenet_v2")
+    kind = OmegaConf.get_type(config.backbone)
+    if kind is None or not issubclass(kind, MobileNetConfig):
+        raise InputError(f"checkpoint={path}: public weights need a MobileNet, such as backbone=mobilenet_v2")
     config.backbone.weights = path
     says_how = any(word.lstrip("+").startswith("transform.") for word in overrides)
     if OmegaConf.get_type(config.transform) is ImageNetTransformConfig and not says_how:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from backbone.config import MIN_WIDTH
+from backbone.architecture import MIN_WIDTH
 from backbone.errors import InputError
 
 PAPER_TABLES = (3, 4, 5, 6, 7)

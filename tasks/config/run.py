@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from backbone.config import MobileNetV2Config
+from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from tasks.config.evaluation import EvaluationConfig
 from tasks.config.export import ExportConfig
@@ -106,7 +106,7 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
                 "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
             )
-        if self.mode is Mode.train and isinstance(self.backbone, MobileNetV2Config) and self.backbone.weights is None:
+        if self.mode is Mode.train and isinstance(self.backbone, MobileNetConfig) and self.backbone.weights is None:
             for name, free in (("freeze_at", "null"), ("freeze_bn", "false")):
                 if value := getattr(self.backbone, name):
                     raise InputError(

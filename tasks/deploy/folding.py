@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone.blocks import Conv2d, InvertedResidual
-from backbone.mobilenet_v2 import MobileNetV2
+from backbone.blocks import Block, Conv2d
+from backbone.mobilenet import MobileNet
 from heads.deeplabv3.head import DeepLabV3
 from tasks.deploy.header import MIDDLE
 from tasks.model import InputScaling, VisionModel
@@ -101,7 +101,7 @@ def folded(model: Model) -> Model:
         conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
         if isinstance(conv, Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module.conv, module.norm = FoldedConv(conv, norm), nn.Identity()
-        if isinstance(module, InvertedResidual):
+        if isinstance(module, Block):
             module.split = 1  # the same values; a runtime plans its memory itself
     for module in list(model.modules()):
         if isinstance(module, DeepLabV3):
@@ -122,7 +122,7 @@ def absorb_scaling(model: VisionModel, *, integers: bool) -> nn.Module:
         What is left, for images (N, H, W, 3) as they come from a camera. A backbone that is not ours keeps its scaling,
         and nothing is left.
     """
-    if not isinstance(model.backbone, MobileNetV2) or not isinstance(model.scaling, InputScaling):
+    if not isinstance(model.backbone, MobileNet) or not isinstance(model.scaling, InputScaling):
         return nn.Identity()
     stem = model.backbone.stem.conv
     assert isinstance(stem, FoldedConv)

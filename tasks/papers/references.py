@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backbone.config import MobileNetV2Config
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.run import Task

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbone import MobileNetV2Config
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,6 +35,13 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
             nn.init.normal_(part.weight, 0, 0.05, generator=generator)
             nn.init.normal_(part.bias, 0, 0.5, generator=generator)
     return module.eval()
+
+
+def stage_features() -> list[str]:
+    """The features that other implementations have modules for: no level and no part of a block but its expansion."""
+    config = MobileNetV2Config()
+    levels = config.architecture.levels
+    return [name for name in config.specs if name not in levels and not name.endswith(".depthwise")]
 
 
 def images(height: int, width: int, seed: int = 1) -> Tensor:

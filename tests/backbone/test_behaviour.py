@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backbone import MobileNetV2
-from backbone.blocks import ConvNormAct, InvertedResidual
-from backbone.config import feature_specs
+from backbone import MobileNetV2, MobileNetV2Config
+from backbone.blocks import Block, ConvNormAct
 from tests.backbone.foreign import largest_difference, randomise
 from tests.processes import loaded_by
 
@@ -39,7 +38,7 @@ def assert_split_is_exact(whole: MobileNetV2, parts: MobileNetV2, x: Tensor) -> 
 @pytest.mark.parametrize("output_stride", [32, 8])
 @pytest.mark.parametrize("split", [2, 3, 4, 5])
 def test_split_gives_the_same_answer(split: int, output_stride: int) -> None:
-    names = list(feature_specs(0.5, output_stride))
+    names = list(MobileNetV2Config(width=0.5, output_stride=output_stride).specs)
     options = {"width": 0.5, "output_stride": output_stride, "padding": "tf_same", "features": names}
     assert_split_is_exact(*whole_and_split(split, **options), images(47))
 
@@ -53,7 +52,7 @@ def test_a_split_block_is_equal_to_1e_5() -> None:
     """One block at single precision, before rounding has gone through the layers behind it."""
     whole, parts = whole_and_split(4)
     for (name, block), split in zip(whole.named_modules(), parts.modules(), strict=True):
-        if isinstance(block, InvertedResidual):
+        if isinstance(block, Block):
             first = block.expand.conv if isinstance(block.expand, ConvNormAct) else block.depthwise.conv
             x = torch.randn(1, first.in_channels, 14, 14, generator=torch.Generator().manual_seed(7))
             with torch.no_grad():

@@ -11,7 +11,6 @@ import torch
 
 from backbone import InputError, MobileNetV2, MobileNetV2Config, Padding
 from backbone.build import build_backbone
-from backbone.config import feature_specs
 
 CHANNELS = {
     0.35: [16, 8, 8, 16, 24, 32, 56, 112, 1280],
@@ -31,14 +30,14 @@ STRIDES = {
 
 @pytest.mark.parametrize("width", CHANNELS)
 def test_channels_are_those_of_the_reference(width: float) -> None:
-    specs = feature_specs(width, 32)
+    specs = MobileNetV2Config(width=width).specs
     names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
     assert [specs[name].channels for name in names] == CHANNELS[width]
 
 
 @pytest.mark.parametrize("output_stride", STRIDES)
 def test_strides_stop_at_the_output_stride(output_stride: int) -> None:
-    specs = feature_specs(1.0, output_stride)
+    specs = MobileNetV2Config(output_stride=output_stride).specs
     assert {name: specs[name].stride for name in STRIDES[output_stride]} == STRIDES[output_stride]
     assert specs["last"].stride == output_stride
 
@@ -47,7 +46,7 @@ def test_strides_stop_at_the_output_stride(output_stride: int) -> None:
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 @pytest.mark.parametrize("width", [0.1, *CHANNELS, 2.0])
 def test_features_have_the_declared_shapes(width: float, output_stride: int, padding: Padding) -> None:
-    names = list(feature_specs(width, output_stride))
+    names = list(MobileNetV2Config(width=width, output_stride=output_stride).specs)
     backbone = MobileNetV2(width=width, output_stride=output_stride, padding=padding, features=names).eval()
     for height, wide in itertools.pairwise([1, 7, 32, 33, 64]):
         with torch.no_grad():
@@ -62,7 +61,7 @@ def whole() -> list[str]:
     return list(MobileNetV2(width=0.1).state_dict())
 
 
-@pytest.mark.parametrize("name", list(feature_specs(1.0, 32)))
+@pytest.mark.parametrize("name", list(MobileNetV2Config().specs))
 def test_nothing_beyond_a_feature_is_built_or_computed(name: str, whole: list[str]) -> None:
     backbone = MobileNetV2(width=0.1, features=[name]).eval()
     ran = []
@@ -100,7 +99,7 @@ def test_dilation_starts_after_the_block_that_would_have_strided() -> None:
     assert (at_8["stage4"], at_8["stage5"], at_8["stage6"], at_8["stage7"]) == ([1, 2, 2, 2], [2] * 3, [2, 4, 4], [4])
 
 
-ALL = "stem, stage1, stage2.expand, stage2, stage3.expand, stage3"
+ALL = "stem, stage1.depthwise, stage1, stage2.expand, stage2.depthwise, stage2, c2, stage3.expand"
 
 
 @pytest.mark.parametrize(

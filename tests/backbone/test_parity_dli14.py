@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backbone import MobileNetV2, Padding, load
-from backbone.config import TABLE_2, feature_specs
+from backbone import MobileNetV2, MobileNetV2Config, Padding, load
+from backbone.families.mobilenet_v2 import TABLE_2
 from backbone.weights import read
 from tests.backbone.foreign import classified, images, randomise
 
@@ -39,12 +39,12 @@ class Block(nn.Module):
 class Flat(nn.Module):
     def __init__(self, width: float) -> None:
         super().__init__()
-        specs = feature_specs(width, 32)
+        specs = MobileNetV2Config(width=width).specs
         cin = specs["stem"].channels
         blocks: list[nn.Module] = [nn.Sequential(*layers(3, cin, 3, 2), nn.ReLU6())]
         for stage, row in TABLE_2.items():
-            for index in range(row.repeats):
-                blocks.append(Block(cin, specs[stage].channels, row.expansion, 1 if index else row.stride))
+            for index in range(row.n):
+                blocks.append(Block(cin, specs[stage].channels, row.t, 1 if index else row.s))
                 cin = specs[stage].channels
         self.features = nn.Sequential(*blocks)
         self.conv = nn.Sequential(*layers(cin, specs["last"].channels), nn.ReLU6())

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from backbone import InputError, MobileNetV2, Padding, load
-from backbone.config import feature_specs
 from backbone.weights import read
-from tests.backbone.foreign import classified, images, largest_difference
+from tests.backbone.foreign import classified, images, largest_difference, stage_features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +89,7 @@ def test_keras(keras: Any, width: float, size: tuple[int, int], layout: str, tmp
         layout
     ](model, path)
 
-    backbone = MobileNetV2(width=width, features=list(feature_specs(width, 32))).eval()
+    backbone = MobileNetV2(width=width, features=stage_features()).eval()
     report = load(str(path), backbone)
     assert report.origin == "Keras"
     assert report.fresh == []

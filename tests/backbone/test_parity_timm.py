@@ -9,9 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from backbone import InputError, MobileNetV2, Padding, load
-from backbone.config import feature_specs
 from backbone.weights import read
-from tests.backbone.foreign import caught, classified, images, largest_difference, randomise
+from tests.backbone.foreign import caught, classified, images, largest_difference, randomise, stage_features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,7 @@ def test_timm(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     model: Any = randomise(timm.create_model(name))
     save_file(model.state_dict(), tmp_path / "model.safetensors")
 
-    backbone = MobileNetV2(**OPTIONS[name], features=list(feature_specs(1.0, 32)))
+    backbone = MobileNetV2(**OPTIONS[name], features=stage_features())
     report = load(str(tmp_path / "model.safetensors"), backbone)
     assert report.origin == "timm"
     assert report.fresh == []

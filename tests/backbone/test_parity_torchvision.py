@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from backbone import MobileNetV2, Padding, load
-from backbone.config import TABLE_2, feature_specs
+from backbone.families.mobilenet_v2 import TABLE_2
 from backbone.weights import read
-from tests.backbone.foreign import caught, classified, images, largest_difference, randomise
+from tests.backbone.foreign import caught, classified, images, largest_difference, randomise, stage_features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def test_torchvision(width: float, size: tuple[int, int], tmp_path: Path) -> Non
     model: Any = randomise(models.mobilenet_v2(width_mult=width))
     torch.save(model.state_dict(), tmp_path / "model.pth")
 
-    backbone = MobileNetV2(width=width, features=list(feature_specs(width, 32)))
+    backbone = MobileNetV2(width=width, features=stage_features())
     report = load(str(tmp_path / "model.pth"), backbone)
     assert report.origin == "torchvision"
     assert report.fresh == []
@@ -33,9 +33,9 @@ def test_torchvision(width: float, size: tuple[int, int], tmp_path: Path) -> Non
 
     modules, index = {"stem": model.features[0], "last": model.features[18]}, 1
     for stage, row in TABLE_2.items():
-        if row.expansion > 1:
+        if row.t > 1:
             modules[f"{stage}.expand"] = model.features[index].conv[0]
-        index += row.repeats
+        index += row.n
         modules[stage] = model.features[index - 1]
     with torch.no_grad(), caught(modules) as theirs:
         logits = model(images(*size))

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from backbone import MobileNetV2, Padding, load
-from backbone.config import TABLE_2, feature_specs
+from backbone.families.mobilenet_v2 import TABLE_2
 from backbone.weights import read
-from tests.backbone.foreign import caught, classified, images, largest_difference, randomise
+from tests.backbone.foreign import caught, classified, images, largest_difference, randomise, stage_features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +27,9 @@ def feature_modules(model: Any) -> dict[str, nn.Module]:
     blocks = [model.conv_stem, *model.layer]
     modules, index = {"stem": model.conv_stem.first_conv, "last": model.conv_1x1}, 0
     for stage, row in TABLE_2.items():
-        if row.expansion > 1:
+        if row.t > 1:
             modules[f"{stage}.expand"] = blocks[index].expand_1x1
-        index += row.repeats
+        index += row.n
         modules[stage] = blocks[index - 1]
     return modules
 
@@ -43,7 +43,7 @@ def test_classification(width: float, size: tuple[int, int], tmp_path: Path) -> 
     path = tmp_path / "model.safetensors"
     save_file(model.state_dict(), path)
 
-    backbone = MobileNetV2(width=width, features=list(feature_specs(width, 32)))
+    backbone = MobileNetV2(width=width, features=stage_features())
     report = load(str(path), backbone)
     assert report.origin == "Hugging Face"
     assert report.fresh == []
@@ -68,7 +68,7 @@ def test_deeplab(output_stride: int, size: tuple[int, int], tmp_path: Path) -> N
     path = tmp_path / "model.safetensors"
     save_file(model.state_dict(), path)
 
-    backbone = MobileNetV2(output_stride=output_stride, features=list(feature_specs(1.0, output_stride)))
+    backbone = MobileNetV2(output_stride=output_stride, features=stage_features())
     report = load(str(path), backbone)
     assert report.fresh == []
     assert {name.rpartition(".")[0].rpartition(".")[0] for name in report.unused} == {

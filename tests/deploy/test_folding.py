@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from backbone import MobileNetV2
+from backbone.architecture import Padding
 from backbone.blocks import Conv2d, ConvNormAct, Norm
-from backbone.config import Padding
-from backbone.mobilenet_v2 import MobileNetV2
 from tasks.deploy.folding import FoldedConv, absorb_scaling, folded
 from tasks.model import VisionModel
 from tests.commands.predict.models import predictor

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbone.architecture import Padding
 from backbone.blocks import ConvNormAct, Norm
-from backbone.config import Padding
 from tasks.deploy.folding import FoldedConv
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.rounding import Inputs, on_grid, round_weights

@@ -76,7 +76,7 @@ def test_a_foreign_head_gets_what_it_says(
 
 def test_the_foreign_head_learns_boxes_and_takes_no_object() -> None:
     centre_head = importlib.import_module("foreign_project.centre_head")
-    specs = importlib.import_module("backbone.config").feature_specs(0.1, 32)
+    specs = importlib.import_module("backbone").MobileNetV2Config(width=0.1).specs
     head = centre_head.CentreHeadConfig().build(specs, num_classes=3, image_size=64)
     features = {tap: torch.rand(2, specs[tap].channels, *[specs[tap].size(64)] * 2) for tap in head.taps}
     boxes = torch.zeros(2, 1, 4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backbone import MobileNetV2
-from backbone.config import Padding
+from backbone.architecture import Padding
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
 from heads.build import build_head

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from backbone.config import MobileNetV2Config
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig

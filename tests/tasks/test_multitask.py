@@ -12,8 +12,8 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from backbone import MobileNetV2Config, Padding
 from backbone.build import build_backbone
-from backbone.config import MobileNetV2Config, Padding
 from backbone.errors import InputError
 from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from backbone.build import build_backbone
-from backbone.config import MobileNetV2Config
 from backbone.errors import InputError
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.training import Algorithm, OptimConfig, Schedule

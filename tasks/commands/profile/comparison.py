@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from backbone.config import MobileNetV2Config
 from backbone.cost import cost
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from tasks.commands.profile.models import MODELS, Classifier, classifier_cost
 from tasks.papers.tables import CHECKPOINTS, TABLE_3, TABLE_3_MAXIMA, TABLE_3_NOTES, TABLE_3_TITLE, TABLES, PaperTable
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 
 from backbone.blocks import ConvNormAct
-from backbone.build import build_backbone
-from backbone.config import MobileNetV2Config
+from backbone.build import MobileNetV2, build_backbone
 from backbone.cost import cost
-from backbone.mobilenet_v2 import MobileNetV2
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.build import build_head
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
 from heads.ssdlite.config import SSDLiteConfig

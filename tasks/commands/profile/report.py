@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backbone.config import MobileNetV2Config
 from backbone.cost import cost
 from backbone.errors import InputError
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from tasks.commands.profile import table, tradeoff
 from tasks.commands.profile.comparison import comparison
 from tasks.commands.profile.models import Measured, WithHeads

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from rich.table import Table
 
+from backbone.architecture import OUTPUT_STRIDES
 from backbone.build import build_backbone
-from backbone.config import OUTPUT_STRIDES, MobileNetV2Config
 from backbone.cost import cost
 from tasks.commands.profile.models import WithHeads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from backbone.families.mobilenet_v2 import MobileNetV2Config
 
 COARSEST = max(OUTPUT_STRIDES)
 DILATED = ("stage4", "stage5", "stage6", "stage7")

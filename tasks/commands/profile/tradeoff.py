@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from backbone.config import MobileNetV2Config
+    from backbone.families.mobilenet_v2 import MobileNetV2Config
 
 DOTS_PER_INCH = 110
 

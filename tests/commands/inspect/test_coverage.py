@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from backbone.config import MobileNetV2Config
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.build import build_head
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.config import SSDLiteConfig

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from backbone.build import build_backbone
-from backbone.config import MobileNetV2Config
+from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig

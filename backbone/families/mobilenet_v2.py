@@ -1,0 +1,90 @@
+"""MobileNetV2. Reference: arXiv:1801.04381, Table 2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from backbone.architecture import Activation, Architecture, BlockSpec, ConvSpec, make_divisible
+from backbone.config import MobileNetConfig
+from backbone.errors import InputError
+
+
+class Row(NamedTuple):
+    """A row of Table 2: expansion t, output channels c, repetitions n, stride s of the first repetition."""
+
+    t: int
+    c: int
+    n: int
+    s: int
+
+
+STEM_CHANNELS = 32
+TABLE_2 = {
+    "stage1": Row(1, 16, 1, 1),
+    "stage2": Row(6, 24, 2, 2),
+    "stage3": Row(6, 32, 3, 2),
+    "stage4": Row(6, 64, 4, 2),
+    "stage5": Row(6, 96, 3, 1),
+    "stage6": Row(6, 160, 3, 2),
+    "stage7": Row(6, 320, 1, 1),
+}
+LAST_CHANNELS = 1280
+LEVELS = {
+    "c2": "stage2",
+    "c3": "stage3",
+    "c3.depthwise": "stage3.depthwise",
+    "c4": "stage5",
+    "c4.expand": "stage6.expand",
+    "c5": "stage7",
+    "context": "stage7",
+}
+
+
+def mobilenet_v2(width: float = 1.0, *, depth: float = 1.0, fixed_ends: bool = False) -> Architecture:
+    """The network of Table 2 at a width and a depth (see `MobileNetV2Config`).
+
+    The last 1x1 convolution is wider above width 1, never narrower (section 4).
+    """
+    stem = STEM_CHANNELS if fixed_ends else make_divisible(STEM_CHANNELS * width)
+    last = LAST_CHANNELS if fixed_ends else make_divisible(LAST_CHANNELS * max(1.0, width))
+    stages, before = {}, stem
+    for name, row in TABLE_2.items():
+        channels = make_divisible(row.c * width)
+        blocks = []
+        for index in range(math.ceil(row.n * depth) if row.n > 1 else 1):
+            blocks.append(
+                BlockSpec(
+                    channels=channels,
+                    expanded=before * row.t if row.t > 1 else None,
+                    stride=row.s if index == 0 else 1,
+                    activation=Activation.relu6,
+                )
+            )
+            before = channels
+        stages[name] = tuple(blocks)
+    return Architecture(
+        stem=ConvSpec(channels=stem, activation=Activation.relu6),
+        stages=stages,
+        last=ConvSpec(channels=last, activation=Activation.relu6),
+        levels=LEVELS,
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class MobileNetV2Config(MobileNetConfig):
+    """Which MobileNetV2 to build and with which weights to start."""
+
+    depth: float = 1.0
+    """Multiplier of the repetitions in stages 2 to 6, rounded up; Table 2 has 1. timm's 110d has 1.2, its 120d 1.4."""
+    fixed_ends: bool = False
+    """Stem and last 1x1 convolution keep the channels of Table 2 at any width, as in timm's 110d and 120d."""
+
+    def __post_init__(self) -> None:
+        if not self.depth >= 1:
+            raise InputError(f"backbone.depth={self.depth}: must be at least 1")
+        MobileNetConfig.__post_init__(self)
+
+    def undilated(self) -> Architecture:
+        return mobilenet_v2(self.width, depth=self.depth, fixed_ends=self.fixed_ends)

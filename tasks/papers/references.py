@@ -78,7 +78,7 @@ def _detector(backbone: Any, head: Any, transform: Any) -> Iterator[Reference]:
 def _segmenter(backbone: Any, head: Any, multi_scale: bool) -> Iterator[Reference]:
     if not isinstance(head, DeepLabV3Config) or getattr(backbone, "width", None) != 1.0:
         return
-    stride = backbone.output_stride
+    stride = backbone.finest_stride
     name = f"V2, OS {stride}{', ASPP' if head.aspp is Aspp.full else ''}{', MF' if multi_scale else ''}"
     if name in {row.model for row in TABLE_7.rows}:
         yield Reference("miou", _score(TABLE_7, name), f"paper, Table 7, {name}", ", pretrained on COCO")
@@ -94,4 +94,4 @@ def is_reference(config: Any) -> bool:
     """Whether a backbone has the layers of the published checkpoints, at any width."""
     if not isinstance(config, MobileNetV2Config):
         return False
-    return (config.depth, config.fixed_ends, config.output_stride) == (1.0, False, 32)
+    return (config.depth, config.fixed_ends, config.finest_stride) == (1.0, False, 32)

@@ -55,7 +55,7 @@ def choices(config: MobileNetV2Config, heads: Mapping[str, Any], *, num_classes:
                 model = WithHeads.build(tried, heads, num_classes=num_classes, image_size=image_size)
             spent = cost(model, shape)
             what = f"output stride {stride}" + (f", last {last}" if last != stride else "")
-            chosen = (config.output_stride, config.last_stride or config.output_stride) == (stride, last)
+            chosen = (config.finest_stride, config.last_stride or config.finest_stride) == (stride, last)
             found.append(Choice(what, spent.multiply_adds, spent.peak_activation_bytes, chosen))
             if last == COARSEST != stride:
                 first, *others = DILATED[0 if stride == min(OUTPUT_STRIDES) else 2 :]

@@ -81,10 +81,10 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
         with writing(path):
             yield part
             if durable:
-                _sync(part)
+                sync(part)
             part.replace(path)
             if durable and os.name == "posix":
-                _sync(path.parent)
+                sync(path.parent)
     finally:
         with contextlib.suppress(OSError):  # no folder, no file
             part.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
         part.write_bytes(data)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

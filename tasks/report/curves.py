@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from typing import TYPE_CHECKING
 
 from tasks.report.charts import Series, line_chart
 from tasks.report.html import Html, tag
+from tasks.training.csv_log import STEP, rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,15 +21,14 @@ RECALL = "mar_"
 def read_log(path: Path) -> dict[str, Points]:
     """Steps and values of every column of a CSV log that has a `step`; empty cells and NaN are left out."""
     found: dict[str, Points] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            step = float(row["step"])
-            for name, text in row.items():
-                if name in ("step", "epoch") or not text or not math.isfinite(float(text)):
-                    continue
-                steps, values = found.setdefault(name, ([], []))
-                steps.append(step)
-                values.append(float(text))
+    for row in rows_of(path):
+        step = float(row[STEP])
+        for name, text in row.items():
+            if name in (STEP, "epoch") or not text or not math.isfinite(float(text)):
+                continue
+            steps, values = found.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(float(text))
     return found
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("runs")
 PROBE = ".writable"
+CONFIG = "config.yaml"
 
 
 def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
@@ -27,7 +28,7 @@ def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
     """
     folder = Path(run_dir) if run_dir else ROOT / task / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     if not training and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
+        raise InputError(f"run_dir={folder}: is not empty; name another folder")
     return folder
 
 
@@ -70,4 +71,17 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     """`config.yaml`: the whole configuration, resolved."""
     from omegaconf import OmegaConf
 
-    write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_whole(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)), durable=True)
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """What `write_config` wrote; None if there is nothing, or it is damaged."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError):
+        return None
+    return {str(key): value for key, value in config.items()} if isinstance(config, dict) and config else None

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers.logger import Logger
 
-from backbone.disk import whole_file
+from backbone.disk import sync, whole_file
 from tasks.distributed.group import is_first
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+STEP = "step"
+"""Column that every table has."""
 
 
 class CsvLog(Logger):
@@ -65,7 +68,7 @@ class CsvLog(Logger):
         """One row, in the first of several processes."""
         if not is_first():
             return
-        self._waiting.append({"step": step, **{name: float(value) for name, value in metrics.items()}})
+        self._waiting.append({STEP: step, **{name: float(value) for name, value in metrics.items()}})
         self.rows += 1
         try:
             self._write()
@@ -75,6 +78,11 @@ class CsvLog(Logger):
             self._failed = True
         else:
             self._failed = False
+
+    def sync(self) -> None:
+        """Wait until what was logged is on the disk: a checkpoint that is there says how many rows there are."""
+        if self._path.is_file():
+            sync(self._path)
 
     def _write(self) -> None:
         new = {name for row in self._waiting for name in row}.difference(self._columns)
@@ -97,16 +105,44 @@ class CsvLog(Logger):
             table = csv.DictWriter(file, columns)
             table.writeheader()
             if keep:
-                with self._path.open(newline="", encoding="utf-8") as old:
-                    table.writerows(islice(csv.DictReader(old), keep))
+                table.writerows(islice(rows_of(self._path), keep))
             table.writerows(self._waiting)
         self._columns = columns
 
     def _go_on(self, keep: int) -> None:
-        """Take over the first rows of the file; what came after is logged again."""
+        """Take over the first rows of the file, and say how many a loss of power left; later ones are logged again."""
         if not self._path.is_file():
             return
-        with self._path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            self.rows = sum(1 for _ in islice(table, keep))
-        self._rewrite(list(table.fieldnames or []), self.rows)
+        columns: list[str] = []
+        for row in islice(rows_of(self._path), keep):
+            columns = list(row)
+            self.rows += 1
+        if self.rows < keep:
+            log.warning("%s: is damaged: %d of its %d rows are left", self._path, self.rows, keep)
+        if columns:
+            self._rewrite(columns, self.rows)
+
+
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a table that `CsvLog` wrote, by column, up to the first line that is none of its own."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        columns: list[str] | None = None
+        for line in file:
+            cells = next(csv.reader([line])) if line.endswith("\n") else []
+            if columns is None:
+                columns = cells
+                if STEP not in columns or len(set(columns)) < len(columns):
+                    return
+            elif len(cells) == len(columns) and all(_is_number(cell) for cell in cells):
+                yield dict(zip(columns, cells, strict=True))
+            else:
+                return
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is empty or a number."""
+    try:
+        float(cell or "0")
+    except ValueError:
+        return False
+    return True

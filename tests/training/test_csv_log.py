@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from tasks.training.csv_log import CsvLog
-
-if TYPE_CHECKING:
-    import pytest
 
 ROWS: list[tuple[dict[str, float], int]] = [
     ({"train/loss": 2.5, "epoch": 0}, 0),
@@ -63,6 +61,31 @@ def test_a_new_training_and_a_lost_file_start_anew(tmp_path: Path) -> None:
     again.log_metrics({"b": 2.0}, 0)
     assert text(tmp_path) == "b,step\n2.0,0\n"
     assert CsvLog(tmp_path / "absent", keep=5).rows == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        (b"", []),
+        (b"\0" * 512, []),
+        (b"loss\n1.0\n", []),
+        (b"loss,step\n", []),
+        (b"loss,step\n1.5,0\n", ["1.5,0"]),
+        (b"loss,step\n1.5,0\n2.5,1", ["1.5,0"]),
+        (b"loss,step\n1.5,0\n2.5\n3.5,2\n", ["1.5,0"]),
+        (b"loss,step\n1.5,0\n\xff\xfe,1\n", ["1.5,0"]),
+        (b"loss,step\n1.5,0\n" + b"\0" * 64 + b"\n", ["1.5,0"]),
+    ],
+)
+def test_a_file_that_a_loss_of_power_spoiled(
+    content: bytes, left: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    log = CsvLog(tmp_path, keep=2)
+    log.log_metrics({"loss": 9.0}, 7)
+    log.sync()
+    assert text(tmp_path).splitlines() == ["loss,step", *left, "9.0,7"]
+    assert caplog.messages == [f"{tmp_path / 'metrics.csv'}: is damaged: {len(left)} of its 2 rows are left"]
 
 
 def test_a_full_disk_keeps_rows_in_memory(

@@ -90,8 +90,8 @@ class Checkpoints:
                 return found
         if paths:
             raise InputError(
-                f"{self.folder}: none of its {len(paths)} checkpoints is whole; to train again from the start, name"
-                " another run_dir or delete that folder"
+                f"{self.folder}: none of its {len(paths)} checkpoints is whole; put one back from a backup, or"
+                " train again in another run_dir"
             )
         return None
 

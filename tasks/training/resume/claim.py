@@ -15,7 +15,7 @@ from backbone.errors import InputError
 from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tasks.config.run import Command
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 NOTE = "run.json"
+CHECKPOINTS = "checkpoints/step_*.ckpt"
+"""What shows that a training began, though its note is gone."""
 LOCK = ".lock"
 EMPTY = {LOCK, run_folder.PROBE}
 """What a process may leave that was killed before it could do anything."""
@@ -33,6 +35,8 @@ FREE = (
     "predict", "profile", "inspect", "export", "pack", "sweep",
 )  # fmt: skip
 """Keys that do not change what a training comes to: they may differ when it goes on."""
+DECIDED = ("backbone.weights", "backbone.padding", "backbone.bn_eps", "backbone.input_mean", "backbone.input_std")
+"""Keys of `config.yaml` that weights filled in: there they differ from the command's."""
 
 
 class Stage(Enum):
@@ -54,21 +58,28 @@ class RunLock:
         stage: of the training that is there.
 
     Raises:
-        InputError: the folder holds something else, or a training with another configuration; the message names the
-            keys that differ.
+        InputError: the folder holds something else, a training with another configuration (the message names the keys
+            that differ), or one that does not tell its configuration any more.
     """
 
     def __init__(self, folder: Path, command: Command) -> None:
         self.folder = folder
         self.stage = Stage.new
         self._command = command
-        note = _read_note(folder)
-        if note is None:
+        if not (folder / NOTE).exists() and not any(folder.glob(CHECKPOINTS)):
             if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= EMPTY):
-                raise InputError(f"run_dir={folder}: is not empty; name another folder, or empty this one")
+                raise InputError(f"run_dir={folder}: is not empty, and no training begun there; name another folder")
             return
+        note = _read_note(folder)
+        free = FREE if note else (*FREE, *DECIDED)
+        note = note or _mended_note(folder)
+        if note["format"] != FORMAT:
+            raise InputError(
+                f"{folder / NOTE}: has format {note['format']}, this version reads {FORMAT}; go on with the version"
+                " that began this training, or name another run_dir"
+            )
         self.stage = Stage.finished if note["finished"] else Stage.begun
-        if changed := differences(note["config"], command.written):
+        if changed := differences(note["config"], command.written, free):
             raise InputError(
                 f"run_dir={folder}: holds a training with another configuration: {', '.join(changed)}; to go on, say"
                 " the same as then; for a new training, name another folder"
@@ -127,13 +138,14 @@ class RunLock:
             log.info("%s: %s", split, "  ".join(shown))
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys whose values differ, and both values; those of `FREE` may."""
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str] = FREE) -> list[str]:
+    """Keys whose values differ, and both values; those of `free`, and below them, may."""
     old, new = _flat(before), _flat(now)
     return [
         f"{key} {_word(old, key)} -> {_word(new, key)}"
         for key in dict.fromkeys([*old, *new])
-        if old.get(key, ...) != new.get(key, ...) and not any(f"{key}.".startswith(f"{free}.") for free in FREE)
+        if old.get(key, ...) != new.get(key, ...)
+        and not any(f"{key}.".startswith(f"{key_or_section}.") for key_or_section in free)
     ]
 
 
@@ -143,7 +155,7 @@ def unfinished(runs: Path, command: Command) -> Path | None:
     if not folders:
         return None
     note = _read_note(folders[-1])
-    if note is None or note["finished"] or differences(note["config"], command.written):
+    if note is None or note["format"] != FORMAT or note["finished"] or differences(note["config"], command.written):
         return None
     lock = FileLock(folders[-1] / LOCK)
     try:
@@ -162,11 +174,32 @@ def suggest(runs: Path, command: Command) -> None:
 
 
 def _read_note(folder: Path) -> dict[str, Any] | None:
+    """What `RunLock.note` wrote; None if there is nothing, or it is damaged."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        return note if note["format"] == FORMAT and {"finished", "config"} <= set(note) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    types = {"format": int, "finished": bool, "config": dict}
+    whole = isinstance(note, dict) and all(isinstance(note.get(key), kind) for key, kind in types.items())
+    return note if whole else None
+
+
+def _mended_note(folder: Path) -> dict[str, Any]:
+    """What can be told of a training whose `run.json` a loss of power spoiled: its configuration, from `config.yaml`.
+
+    It counts as begun: one that was finished is evaluated again, from its last checkpoint.
+
+    Raises:
+        InputError: `config.yaml` is spoiled too.
+    """
+    config = run_folder.read_config(folder)
+    if config is None:
+        raise InputError(
+            f"{folder / NOTE}: is damaged or gone, and config.yaml does not tell the configuration of this training"
+            " either; put one of them back from a backup, or train in another run_dir"
+        )
+    log.warning("%s: is damaged or gone; what this training was told is taken from config.yaml", folder / NOTE)
+    return {"format": FORMAT, "finished": False, "config": config}
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -182,9 +182,9 @@ class CheckpointCallback(Callback):
         everyone = all_gather(rng.state())
         if is_first() and _is_finite(state):
             path = self.checkpoints.path(here)
-            rows = _flush(trainer)
-            content = Checkpoint(path, here, self.best, state, self._facts, rows, everyone)
             try:
+                rows = _flush(trainer)
+                content = Checkpoint(path, here, self.best, state, self._facts, rows, everyone)
                 self._write_best()
                 size = self.checkpoints.write(content)
             except OSError as error:
@@ -250,6 +250,7 @@ def _flush(trainer: Trainer) -> int:
     rows = 0
     for logger in trainer.loggers:
         if isinstance(logger, CsvLog):
+            logger.sync()
             rows = logger.rows
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.flush()

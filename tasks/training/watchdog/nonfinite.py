@@ -126,9 +126,18 @@ class FiniteLoss(Callback):
 
 
 def read_skipped(folder: Path) -> set[int]:
-    """Steps of a run whose batches are left out, since a training went back because of them."""
+    """Steps of a run whose batches are left out, since a training went back because of them.
+
+    Of a damaged file none: the training comes to them again, and goes back once more.
+    """
     path = folder / FOLDER / SKIPPED
-    return set(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+    if not path.is_file():
+        return set()
+    try:
+        return {int(step) for step in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, RecursionError):
+        log.warning("%s: is damaged; batches whose loss was not finite are taken once more", path)
+        return set()
 
 
 def write_batch(where: Path, batch: Batch, trainer: Trainer, loss: float) -> None:

@@ -104,7 +104,7 @@ def test_none_is_whole(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
     for step in (1, 2):
         save(kept, step).write_bytes(b"")
-    with pytest.raises(InputError, match=r"none of its 2 checkpoints is whole; to train again from the start, name"):
+    with pytest.raises(InputError, match=r"none of its 2 checkpoints is whole; put one back from a backup, or train"):
         kept.newest()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from backbone.errors import InputError
 from tasks.config.run import Command
+from tasks.runs import folder as run_folder
 from tasks.training.resume.claim import RunLock, Stage, differences, suggest
 
 if TYPE_CHECKING:
@@ -58,12 +59,53 @@ def test_a_longer_name_is_not_a_free_key() -> None:
 
 
 def test_a_folder_with_something_else(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"format": 7}')
-    with pytest.raises(InputError, match=r"is not empty; name another folder, or empty this one"):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"is not empty, and no training begun there; name another folder$"):
         RunLock(tmp_path, command())
-    (tmp_path / "run.json").unlink()
+    (tmp_path / "notes.txt").unlink()
     (tmp_path / ".lock").touch()  # left by a process that was killed before it could do anything
     assert RunLock(tmp_path, command()).stage is Stage.new
+
+
+def test_a_folder_of_another_version(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"format": 7, "finished": false, "config": {}}')
+    with pytest.raises(InputError, match=r"run\.json: has format 7, this version reads 1; go on with the version that"):
+        RunLock(tmp_path, command())
+
+
+@pytest.mark.parametrize(
+    "left", [0, 1, 20, -1, None], ids=["nothing", "a brace", "a part", "all but the end", "no file"]
+)
+def test_a_note_that_a_loss_of_power_cut(left: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The configuration is still in config.yaml, where weights filled in what they decided."""
+    told = {"backbone": {"width": 0.5, "bn_eps": 1e-3, "weights": "x"}, "optim": {"learning_rate": 1e-05}}
+    folder = begun(tmp_path / "run", finished=True, **told)
+    decided = {"backbone": {"width": 0.5, "bn_eps": 1e-5, "weights": None}}
+    run_folder.write_config(folder, command(**told | decided).written)
+    note = folder / "run.json"
+    note.write_bytes(note.read_bytes()[:left])
+    if left is None:
+        note.unlink()
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "step_000001.ckpt").touch()
+    assert RunLock(folder, command(**told)).stage is Stage.begun
+    assert caplog.messages == [f"{note}: is damaged or gone; what this training was told is taken from config.yaml"]
+    with pytest.raises(InputError, match=r"backbone\.width 0\.5 -> 1\.0; to go on, say the same as then"):
+        RunLock(folder, command(backbone={"width": 1.0}, optim={"learning_rate": 1e-05}))
+    begun(folder, finished=True, **told)
+    assert RunLock(folder, command(**told)).is_finished
+
+
+@pytest.mark.parametrize("content", [None, b"", b"- 1", b"a: [", b"\xff", b"a: ${b"])
+def test_neither_tells_the_configuration(content: bytes | None, tmp_path: Path) -> None:
+    """Nothing is deleted, and nobody is told to."""
+    (tmp_path / "run.json").touch()
+    if content is not None:
+        (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"run\.json: is damaged or gone, and config\.yaml does not tell .* from a backup"
+    ):
+        RunLock(tmp_path, command())
 
 
 def test_two_at_once_and_after_a_kill(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from backbone.errors import InputError
 from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer, labels_of
 from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, left_out, load_into, read_header
 from tasks.checkpoints.public_weights import load_foreign
+from tasks.data.formats.coco.results import load_annotations, load_results
 from tasks.data.loading.workers import loading_explained
 from tasks.deploy.opening import load_artifact
 from tasks.distributed import group
 from tasks.distributed.sharing import check_size
 from tasks.evaluators.table import print_scores
 from tasks.metrics.coco_map import evaluate_results
-from tasks.metrics.results_file import load_annotations, load_results
 from tasks.report.page import Report
 from tasks.runs import folder as run_folder
 from tasks.vision_task import VisionTask

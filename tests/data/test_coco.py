@@ -15,6 +15,8 @@ from backbone.errors import InputError
 from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, CocoConfig
 from tasks.data.formats.coco.boxes import CocoDetection
+from tasks.data.formats.coco.masks import CocoSegmentation
+from tasks.data.formats.coco.results import load_annotations
 from tests.data.builders import CATEGORIES, box_entry, image_entry, picture, write_coco_split
 
 if TYPE_CHECKING:
@@ -126,32 +128,51 @@ def test_missing_parts(tmp_path: Path, missing: str) -> None:
 def test_broken_json(tmp_path: Path) -> None:
     file = write_coco_split(tmp_path, [image_entry(1)], [])
     file.write_text(file.read_text()[:-9])
-    with pytest.raises(InputError, match=r"instances_train2017\.json: broken JSON .*; fetch or write the file again"):
+    with pytest.raises(
+        InputError, match=r"instances_train2017\.json: no complete JSON, line 1 column \d+: .*; write or copy"
+    ):
         CocoDetection(tmp_path, "train2017")
 
 
-@pytest.mark.parametrize("contents", ["[]", "{}", '{"images": [], "annotations": {}, "categories": []}'])
-def test_another_kind_of_json(tmp_path: Path, contents: str) -> None:
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ("[]", "holds a list; COCO annotations are an object with images, annotations, categories"),
+        ("{}", "has no list 'images'; COCO annotations need images, annotations, categories"),
+        ('{"images": [{"id": 1}], "annotations": {}, "categories": []}', "has no list 'annotations'; COCO"),
+    ],
+)
+def test_another_kind_of_json(tmp_path: Path, contents: str, message: str) -> None:
     write_coco_split(tmp_path, [image_entry(1)], []).write_text(contents)
-    with pytest.raises(InputError, match="is no COCO instances file; it must be an object with the lists images"):
+    with pytest.raises(InputError, match=message):
         CocoDetection(tmp_path, "train2017")
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"images": []}, "lists no image; choose another split"),
-        ({"images": [image_entry(1), image_entry(1)]}, "image id 1 occurs more than once"),
+        ({"images": []}, "the list 'images' is empty; choose another split"),
+        (
+            {"images": [image_entry(1), image_entry(1)]},
+            r"images\[1\] has id 1, which occurs before; each must occur once",
+        ),
         ({"images": [{"id": 1, "file_name": "0001.jpg", "width": 60}]}, r"images\[0\] has no 'height'; add it"),
-        ({"images": [7]}, r"images\[0\] has no 'id'"),
-        ({"images": [image_entry(1) | {"id": "one"}]}, "image id at position 0 is 'one'; it must be a whole number"),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "class id 1 occurs 2 times"),
-        ({"categories": []}, "there is no class"),
+        ({"images": [7]}, r"images\[0\] is a number; must be an object"),
+        ({"images": [{}]}, r"images\[0\] has no 'id'; add it or remove the entry"),
+        ({"images": [image_entry(1) | {"id": "one"}]}, r"images\[0\] has id 'one'; must be a whole number"),
+        (
+            {"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]},
+            r"categories\[1\] has id 1, which occurs before",
+        ),
+        ({"categories": []}, "the list 'categories' is empty"),
         ({"annotations": [{"id": 4, "image_id": 1, "category_id": 7}]}, r"annotations\[0\] has no 'bbox'"),
-        ({"annotations": [box_entry(4, 1, [1, 2, 3])]}, r"bbox at position 0 is \[1, 2, 3\]; it must be 4 numbers"),
+        (
+            {"annotations": [box_entry(4, 1, [1, 2, 3])]},
+            r"annotations\[0\] has bbox \[1, 2, 3\]; must be \[x, y, width, height\] in pixels, four numbers",
+        ),
         (
             {"annotations": [box_entry(3, 1, [1, 2, 3, 4]), box_entry(4, 1, ["a", 2, 3, 4])]},
-            r"bbox at position 1 is \['a', 2, 3, 4\]; it must be 4 numbers",
+            r"annotations\[1\] has bbox \['a', 2, 3, 4\]; must be \[x, y",
         ),
         (
             {"annotations": [box_entry(4, 77, [1, 2, 3, 4])]},
@@ -166,6 +187,106 @@ def test_another_kind_of_json(tmp_path: Path, contents: str) -> None:
 def test_contents_that_do_not_fit(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
     change(write_coco_split(tmp_path, [image_entry(1)], []), **parts)
     with pytest.raises(InputError, match=rf"instances_train2017\.json: .*{message}"):
+        CocoDetection(tmp_path, "train2017")
+
+
+WRONG_TYPES = [
+    ("annotations", "iscrowd", "0", "must be 0 or 1"),
+    ("annotations", "iscrowd", 2, "must be 0 or 1"),
+    ("annotations", "iscrowd", None, "must be 0 or 1"),
+    ("annotations", "area", None, "must be a finite number of square pixels, not negative, or left out"),
+    ("annotations", "area", "9", "must be a finite number"),
+    ("annotations", "area", -1, "must be a finite number"),
+    ("annotations", "area", float("nan"), "must be a finite number"),
+    ("annotations", "area", 10**400, "must be a finite number"),
+    ("annotations", "bbox", ["1", "2", "3", "4"], "must be .* four numbers"),
+    ("annotations", "bbox", [True, 2, 3, 4], "must be .* four numbers"),
+    ("annotations", "bbox", None, "must be .* four numbers"),
+    ("annotations", "bbox", {"x": 1}, "must be .* four numbers"),
+    ("annotations", "image_id", "1", "must be a whole number"),
+    ("annotations", "image_id", [1], "must be a whole number"),
+    ("annotations", "image_id", 1.0, "must be a whole number"),
+    ("annotations", "image_id", True, "must be a whole number"),
+    ("annotations", "image_id", 2**63, "must be a whole number"),
+    ("annotations", "category_id", "7", "must be a whole number"),
+    ("annotations", "category_id", {}, "must be a whole number"),
+    ("images", "id", 2.9, "must be a whole number"),
+    ("images", "id", 2**70, "must be a whole number"),
+    ("categories", "id", [7], "must be a whole number"),
+    ("categories", "name", None, "must be a text"),
+    ("categories", "name", 5, "must be a text"),
+    ("categories", "name", "", "must be a text"),
+]
+
+
+@pytest.mark.parametrize(("part", "key", "value", "wanted"), WRONG_TYPES)
+def test_training_and_scoring_take_the_same_files(tmp_path: Path, part: str, key: str, value: Any, wanted: str) -> None:
+    file = write_coco_split(
+        tmp_path, [image_entry(1)], [box_entry(1, 1, [1, 2, 3, 4], segmentation=[[1, 2, 9, 2, 9, 9]])]
+    )
+    contents = json.loads(file.read_text())
+    contents[part][0][key] = value
+    file.write_text(json.dumps(contents))
+    readers = (
+        lambda: CocoDetection(tmp_path, "train2017"),
+        lambda: CocoSegmentation(tmp_path, "train2017"),
+        lambda: load_annotations(file),
+    )
+    for read_file in readers:
+        with pytest.raises(InputError, match=rf"train2017\.json: {part}\[0\] has {key} .*{wanted}") as refused:
+            read_file()
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("width", 40.9, "has width 40.9; must be a whole number"),
+        ("height", "40", "has height '40'; must be a whole number"),
+        ("height", 0, "has width 60 and height 0; must be from 1 pixel up"),
+        ("width", 10**9, "has width 1000000000 and height 40; must be .* 178 megapixels at most"),
+        ("file_name", None, "has file_name None; must be a text"),
+        ("file_name", 7, "has file_name 7; must be a text"),
+    ],
+)
+def test_images_that_are_stated_wrongly(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    file = write_coco_split(tmp_path, [image_entry(1)], [])
+    change(file, images=[image_entry(1) | {key: value}])
+    for kind in (CocoDetection, CocoSegmentation):
+        with pytest.raises(InputError, match=rf"images\[0\] {message}"):
+            kind(tmp_path, "train2017")
+
+
+def test_annotations_without_id(tmp_path: Path) -> None:
+    boxes = [box_entry(1, 1, [1, 2, 3, 4]), box_entry(2, 9, [1, 2, 3, 4])]
+    for box in boxes:
+        del box["id"]
+    file = write_coco_split(tmp_path, [image_entry(1)], boxes)
+    with pytest.raises(InputError, match="an annotation without id is of image 9, which is not among the 1 images"):
+        CocoDetection(tmp_path, "train2017")
+    change(file, annotations=boxes[:1])
+    assert len(CocoDetection(tmp_path, "train2017")[0].labels) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks(tmp_path: Path, encoding: str) -> None:
+    file = write_coco_split(tmp_path, [image_entry(1)], [])
+    file.write_text(file.read_text(), encoding=encoding)
+    assert len(CocoDetection(tmp_path, "train2017")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is no JSON text .*nested too deep"),
+        ('{"images": "\udcff"}', "is no JSON text"),
+        ('{"images": [' + "9" * 5000 + "]}", "is no JSON text .*limit"),
+    ],
+)
+def test_texts_that_are_no_json(tmp_path: Path, text: str, message: str) -> None:
+    file = write_coco_split(tmp_path, [image_entry(1)], [])
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=message):
         CocoDetection(tmp_path, "train2017")
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from backbone.errors import InputError
 from heads.structures import Detections
+from tasks.data.formats.coco.results import load_annotations, load_results
 from tasks.metrics.coco_map import FIGURES, CocoMap, evaluate_results
-from tasks.metrics.results_file import load_annotations, load_results
 from tests.metrics.scenes import chance, perturbed, real_data, thing, truth
 from tests.processes import loaded_by
 
@@ -275,5 +275,5 @@ def test_labels_that_do_not_fit_the_annotations(caplog):
 
 
 def test_importing_the_module_imports_neither_library():
-    there = loaded_by("import tasks.metrics.coco_map, tasks.metrics.results_file, tasks.evaluators.table")
+    there = loaded_by("import tasks.metrics.coco_map, tasks.data.formats.coco.results, tasks.evaluators.table")
     assert not {"pycocotools", "faster_coco_eval", "torch", "cv2"} & there

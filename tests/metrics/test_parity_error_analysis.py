@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tasks.data.formats.coco.results import load_annotations, load_results
 from tasks.metrics.error_analysis import KINDS, analyse, match
-from tasks.metrics.results_file import load_annotations, load_results
 from tests.metrics.scenes import chance, perturbed, real_data
 
 if find_spec("tidecv") is None:

@@ -79,8 +79,9 @@ class DetectionDataset(Dataset[Sample]):
         if not len(annotations.image_ids):
             raise InputError(f"{file}: lists no image; choose another split or complete the file")
         xywh = annotations.bbox_xywh_px
-        xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        keep, clipped = settle_boxes(xyxy, annotations.sizes[annotations.owner], bad_boxes, file, describe)
+        with np.errstate(over="ignore", invalid="ignore"):  # what no number comes of is a bad box
+            xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+            keep, clipped = settle_boxes(xyxy, annotations.sizes[annotations.owner], bad_boxes, file, describe)
         order = np.argsort(annotations.owner, kind="stable")
         order = order[keep[order]]
         self.labels = labels

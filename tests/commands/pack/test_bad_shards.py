@@ -148,8 +148,8 @@ def test_names_that_lead_out(name: str, tmp_path: Path) -> None:
         (b'{"annotations": [], "file_name": "../../x.jpg"}', "the file_name '../../x.jpg' leads elsewhere"),
         (b'{"annotations": [], "file_name": "x.jpg"}', r"images\[0\] has no 'id'"),
         (
-            b'{"annotations": [{"bbox": [1]}], "file_name": "x", "id": 1, "height": 9, "width": 9}',
-            "bbox at position 0 is",
+            b'{"annotations": [{"bbox": [1], "category_id": 1}], "file_name": "x", "id": 1, "height": 9, "width": 9}',
+            r"annotations\[0\] has bbox",
         ),
     ],
 )

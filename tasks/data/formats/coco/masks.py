@@ -17,14 +17,15 @@ from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from heads.structures import VOID
-from tasks.data.checks import check_images_exist, check_index, check_unique
+from tasks.data.checks import check_images_exist, check_index
 from tasks.data.config import BadBoxes
 from tasks.data.faults import caution
 from tasks.data.faults import fault as report_fault
 from tasks.data.files.boundary import Boundary
 from tasks.data.files.images import read_image
-from tasks.data.formats.coco.boxes import UNKNOWN, column, find_coco, numbers, owners, read_json, split_files
-from tasks.data.formats.coco.outlines import Outlines, fault, with_arrays
+from tasks.data.formats.coco.boxes import UNKNOWN, find_coco, owners, split_files
+from tasks.data.formats.coco.instances import called, column, image_sizes, read_instances, texts, whole_numbers
+from tasks.data.formats.coco.outlines import Outlines, fault, inside, pixels_of, with_arrays
 from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.labels import LabelMap
 from tasks.data.sample import Sample
@@ -77,16 +78,13 @@ class CocoSegmentation(Dataset[Sample]):
     ) -> None:
         self._file, self._folder = split_files(root, split)
         self.labels = LabelMap.indexed(VOC_CLASSES)
-        contents = read_json(self._file, with_arrays)
+        contents = read_instances(self._file, with_arrays)
         images = contents["images"]
-        ids = numbers(column(images, "id", "images", self._file), np.int64, 0, "image id", self._file)
-        check_unique(ids.tolist(), "image id", self._file)
-        sides = [column(images, side, "images", self._file) for side in ("height", "width")]
-        sizes = [numbers(side, np.int64, 0, "image size", self._file) for side in sides]
-        names = [str(name) for name in column(images, "file_name", "images", self._file)]
+        ids = np.array(whole_numbers(images, "id", "images", self._file), dtype=np.int64)
+        names = texts(images, "file_name", "images", self._file)
         check_images_exist(self._folder, names, self._file, Boundary(root, outside_root))
         self._file_names = np.array(names, dtype=np.str_)
-        self._sizes = np.stack(sizes, axis=1)
+        self._sizes = np.array(image_sizes(images, self._file), dtype=np.int64)
         rows = self._read_objects(contents, ids, bad_outlines)
         self._positions = self._with_enough_pixels(rows, min_class_pixels)
 
@@ -118,12 +116,11 @@ class CocoSegmentation(Dataset[Sample]):
         first, end = int(self._starts[position]), int(self._starts[position + 1])
         if first == end:
             return np.ascontiguousarray(mask)
-        inside = self._outlines.draw(range(first, end), height, width)
+        drawn = [self._outlines.run_lengths(place, height, width) for place in range(first, end)]
         crowd = self._crowd[first:end]
         values = np.where(crowd, np.uint8(VOID), self._classes[first:end])
-        pixels = np.array([np.count_nonzero(inside[..., place]) for place in range(end - first)])
-        for place in np.lexsort((-pixels, ~crowd)):
-            np.copyto(mask, values[place], where=inside[..., place])
+        for place in np.lexsort((-pixels_of(drawn), ~crowd)):
+            np.copyto(mask, values[place], where=inside(drawn[place]))
         return np.ascontiguousarray(mask)
 
     def _read_objects(
@@ -156,10 +153,10 @@ class CocoSegmentation(Dataset[Sample]):
         if bad:
             first = bad[0]
             message = (
-                f"{self._file}: {len(bad)} of {len(rows)} outlines cannot be drawn; the first, annotation"
-                f" {rows[first].get('id')} of {self._file_names[places[first]]}, {faults[first]}"
+                f"{self._file}: {len(bad)} of {len(rows)} outlines cannot be drawn; the first,"
+                f" {called(rows[first])} of {self._file_names[places[first]]}, {faults[first]}"
             )
-            cases = [f"annotation {rows[place].get('id')} {faults[place]}" for place in bad]
+            cases = [f"{called(rows[place])} {faults[place]}" for place in bad]
             if policy is BadBoxes.error:
                 remedy = "correct the file or leave such objects out by data.bad_boxes=drop"
                 report_fault("wrong outline", f"{message}; {remedy}", cases)
@@ -172,7 +169,7 @@ class CocoSegmentation(Dataset[Sample]):
         total = len(self._file_names)
         sums: NDArray[Any] = np.zeros(total)
         if least > 0:
-            areas = numbers(column(rows, "area", "annotations", self._file), np.float64, 0, "area", self._file)
+            areas = np.array(column(rows, "area", "annotations", self._file), dtype=np.float64)
             of_image = np.repeat(np.arange(total), np.diff(self._starts))
             sums = np.bincount(of_image, np.where(self._crowd, 0.0, areas), minlength=total)
         used = np.flatnonzero(sums >= least)
@@ -207,8 +204,8 @@ def build_splits(config: CocoConfig) -> DataSplits:
 def _class_indices(categories: list[dict[str, Any]], file: Path) -> dict[Any, int]:
     """VOC's class by COCO's category id, for the categories that VOC has."""
     indices = {name: index for index, name in enumerate(VOC_CLASSES) if index > 0}
-    names = [str(name) for name in column(categories, "name", "categories", file)]
-    ids = column(categories, "id", "categories", file)
+    names = texts(categories, "name", "categories", file)
+    ids = whole_numbers(categories, "id", "categories", file)
     found = {
         category: indices[VOC_NAMES.get(name, name)]
         for category, name in zip(ids, names, strict=True)

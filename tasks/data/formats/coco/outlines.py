@@ -6,6 +6,7 @@ Shapes: B objects, Q polygons, P numbers, H W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_OUTSIDE = 10
+"""How many of its image's sides a corner may lie outside: where an image was cropped, outlines may go on."""
+MAX_COORDINATE = 1 << 26
+"""Above it pycocotools counts over."""
+MAX_LENGTH_PX = 4_000_000
+"""Longest polygon that is drawn, in pixels of its image; an outline around every pixel of COCO's images is shorter."""
 MIN_NUMBERS = 6
 """Fewest numbers of a polygon: three corners. pycocotools takes four numbers for a box."""
 
@@ -51,14 +58,8 @@ class Outlines:
             runs={place: _compressed(o) for place, o in enumerate(outlines) if isinstance(o, dict)},
         )
 
-    def draw(self, positions: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-        """(H, W, objects) inside of each object; one object's columns lie one after the other in memory."""
-        runs = [self._run_lengths(place, height, width) for place in positions]
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of numpy 2, about pycocotools
-            masks: NDArray[np.uint8] = coco_mask.decode(runs)
-        return masks.view(np.bool_)
-
-    def _run_lengths(self, position: int, height: int, width: int) -> dict[str, Any]:
+    def run_lengths(self, position: int, height: int, width: int) -> dict[str, Any]:
+        """Inside of an object in an image of this size, as pycocotools keeps it."""
         if position in self.runs:
             return self.runs[position]
         own = self.polygons[self.objects[position] : self.objects[position + 1] + 1].tolist()
@@ -67,14 +68,26 @@ class Outlines:
         return merged
 
 
+def pixels_of(drawn: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
+    """(objects,) pixels inside of each object, given by run lengths."""
+    return np.asarray(coco_mask.area(list(drawn)), dtype=np.int64)
+
+
+def inside(runs: dict[str, Any]) -> NDArray[np.bool_]:
+    """(H, W) inside of an object; its columns lie one after the other in memory."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of numpy 2, about pycocotools
+        mask: NDArray[np.uint8] = coco_mask.decode(runs)
+    return mask.view(np.bool_)
+
+
 def with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
     """An object of a JSON file, its polygons as arrays: a fifth of the memory. What is no polygon stays."""
     outline = entry.get("segmentation")
-    if isinstance(outline, list):
-        try:
-            entry["segmentation"] = [np.array(polygon, dtype=np.float64) for polygon in outline]
-        except (ValueError, TypeError):
-            return entry
+    if isinstance(outline, list) and all(type(polygon) is list for polygon in outline):
+        kinds = {type(number) for polygon in outline for number in polygon}
+        if kinds <= {int, float}:
+            with contextlib.suppress(OverflowError):  # a number that no float can hold
+                entry["segmentation"] = [np.array(polygon, dtype=np.float64) for polygon in outline]
     return entry
 
 
@@ -95,6 +108,23 @@ def fault(outline: Any, size: tuple[int, int]) -> str | None:
         return f"has a polygon that is not x and y in turn, at least {MIN_NUMBERS} numbers"
     if not all(np.isfinite(polygon).all() for polygon in outline):
         return "has a polygon with numbers that are not finite"
+    return _fault_of_corners(outline, size)
+
+
+def _fault_of_corners(outline: list[NDArray[np.float64]], size: tuple[int, int]) -> str | None:
+    """What is wrong with polygons that pycocotools would draw in memory of their length, or crash on."""
+    sides = np.array([size[1], size[0]], dtype=np.float64)
+    for polygon in outline:
+        corners = polygon.reshape(-1, 2)
+        if (
+            (corners < -MAX_OUTSIDE * sides).any()
+            or (corners > (1 + MAX_OUTSIDE) * sides).any()
+            or (np.abs(corners) > MAX_COORDINATE).any()
+        ):
+            return f"has a corner that is further outside its image than {MAX_OUTSIDE} times its sides"
+        length = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1).sum()
+        if length > MAX_LENGTH_PX:
+            return f"has a polygon {length:.0f} pixels long; {MAX_LENGTH_PX} at most are drawn"
     return None
 
 

@@ -8,7 +8,6 @@ Shapes: N images, B boxes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,15 @@ import numpy as np
 from backbone.errors import InputError
 from tasks.data.checks import check_unique
 from tasks.data.datasets.detection import Annotations, DetectionDataset
-from tasks.data.formats.coco.boxes import column, numbers
+from tasks.data.files.contents import parse_json
+from tasks.data.formats.coco.instances import (
+    check_annotations,
+    check_objects,
+    column,
+    image_sizes,
+    texts,
+    whole_numbers,
+)
 from tasks.data.formats.shards.classes import FoundSplit, found_splits
 from tasks.data.formats.shards.files import ShardFiles, joined
 from tasks.data.formats.shards.index import kept, walk
@@ -136,21 +143,23 @@ def index_boxes(path: Path) -> Arrays:
         owner.extend([position] * len(entry["annotations"]))
     names, offsets, lengths = zip(*samples, strict=True)
 
-    def of_images(key: str, what: str) -> NDArray[Any]:
-        return numbers(column(images, key, "images", path), np.int64, 0, what, path)
+    check_objects(objects, "annotations", path)
+    for entry in objects:
+        entry["image_id"] = 0  # whose it is, the sample says
+    check_annotations(objects, "annotations", path)
 
-    def of_objects(key: str, dtype: type[np.generic], columns: int = 0) -> NDArray[Any]:
-        return numbers(column(objects, key, "annotations", path), dtype, columns, key, path)
+    def of_objects(key: str, dtype: type[np.generic]) -> NDArray[Any]:
+        return np.array(column(objects, key, "annotations", path), dtype=dtype)
 
     return {
         "names": np.array(names, dtype=np.bytes_),
         "offsets": np.array(offsets, dtype=np.int64),
         "lengths": np.array(lengths, dtype=np.int64),
-        "image_ids": of_images("id", "image id"),
-        "file_names": np.array([str(name) for name in column(images, "file_name", "images", path)], dtype=np.str_),
-        "sizes": np.stack([of_images("height", "image height"), of_images("width", "image width")], axis=1),
+        "image_ids": np.array(whole_numbers(images, "id", "images", path), dtype=np.int64),
+        "file_names": np.array(texts(images, "file_name", "images", path), dtype=np.str_),
+        "sizes": np.array(image_sizes(images, path), dtype=np.int64),
         "owner": np.array(owner, dtype=np.int64),
-        "bbox_xywh_px": of_objects("bbox", np.float64, 4),
+        "bbox_xywh_px": of_objects("bbox", np.float64).reshape(-1, 4),
         "category_ids": of_objects("category_id", np.int64),
         "crowd": of_objects("iscrowd", np.int64).astype(np.bool_),
         "areas": of_objects("area", np.float64),
@@ -160,8 +169,8 @@ def index_boxes(path: Path) -> Arrays:
 def _entry(sample: TarSample) -> dict[str, Any]:
     data = sample.beside("json")
     try:
-        entry = json.loads(data) if data is not None else None
-    except (ValueError, RecursionError):
+        entry = parse_json(data) if data is not None else None
+    except ValueError:
         entry = None
     if not isinstance(entry, dict) or not isinstance(entry.get("annotations"), list):
         raise InputError(

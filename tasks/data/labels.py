@@ -37,6 +37,9 @@ class LabelMap:
             value, count = Counter(values).most_common(1)[0]
             if count > 1:
                 raise InputError(f"label map: class {what} {value!r} occurs {count} times; each must occur once")
+        broken = next((name for name in self.names if not _is_text(name)), None)
+        if broken is not None:
+            raise InputError(f"label map: class name {broken!a} is no Unicode text; rename the class")
         self._index = {category: index for index, category in enumerate(self.ids)}
 
     @classmethod
@@ -91,3 +94,11 @@ class LabelMap:
             if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
                 raise InputError(f"label map: {key}={values!r} must be a list of {kind.__name__}")
         return cls(plain["names"], plain["ids"])
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -68,7 +68,7 @@ def voc_xml(objects: str, *, width: object = 60, height: object = 40) -> str:
     return f"<annotation><filename>elsewhere.jpg</filename>{size}{objects}</annotation>"
 
 
-def voc_object(name: str, xmin: object, ymin: object, xmax: object, ymax: object, difficult: int = 0) -> str:
+def voc_object(name: str, xmin: object, ymin: object, xmax: object, ymax: object, difficult: object = 0) -> str:
     box = f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
     return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{box}</bndbox></object>"
 

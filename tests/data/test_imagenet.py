@@ -201,10 +201,10 @@ def test_lists_that_are_no_text(tmp_path: Path) -> None:
 def test_meta_that_cannot_be_read(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "meta.mat"
     file.write_bytes(data)
-    with pytest.raises(InputError, match=r"meta\.mat: is not the development kit's table \(.*\); unpack the kit again"):
+    with pytest.raises(InputError, match=r"meta\.mat: is no whole MAT file with synsets \(.*\); unpack the kit again"):
         read_devkit(file)
     savemat(file, {"other": np.zeros(3)})
-    with pytest.raises(InputError, match=r"meta\.mat: is not the development kit's table \('synsets'\)"):
+    with pytest.raises(InputError, match=r"meta\.mat: is no whole MAT file with synsets \(it has no such variable\)"):
         read_devkit(file)
 
 

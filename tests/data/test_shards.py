@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -157,6 +157,39 @@ def test_a_broken_index_is_made_anew(root: Path) -> None:
         assert build(root).val.classes().tolist() == [2]
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"classes": np.array([3_000_000_000])},
+        {"classes": np.array([-1])},
+        {"classes": np.array([0.5])},
+        {"classes": np.array([0, 1])},
+        {"offsets": np.array([-512])},
+        {"lengths": np.array([1 << 40])},
+        {"lengths": np.array([1 << 62]), "offsets": np.array([1 << 62])},
+        {"names": np.array(["text"])},
+        {"names": np.array(b"no list")},
+        {"names": np.zeros(0, np.bytes_), "classes": np.zeros(0, np.int64)},
+    ],
+)
+def test_an_index_from_elsewhere_that_does_not_fit_is_made_anew(root: Path, forged: dict[str, Any]) -> None:
+    first = build(root).val
+    file = root / "val-000.tar.index.npz"
+    with np.load(file) as arrays:
+        contents = dict(arrays) | forged
+    np.savez(file, **contents)
+    again = build(root).val
+    assert again.classes().tolist() == first.classes().tolist() == [2]
+    np.testing.assert_array_equal(again[0].image, first[0].image)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    files = [(f"{name}.cls", b"0"), (f"{name}.jpg", jpeg(picture(20, 24)))]
+    with pytest.raises(InputError, match=r"val\.tar: the name 'caf\\udce9' is no plain text; write the shard again"):
+        build_val(tmp_path, files)
+
+
 def test_folder_that_cannot_be_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,11 +266,13 @@ def test_sample_without_exactly_one_image(tmp_path: Path, names: list[str]) -> N
 @pytest.mark.parametrize(
     "label",
     [("a.cls", b"-1"), ("a.cls", b"1.5"), ("a.cls", b"cat"), ("a.cls", b""), ("a.cls", b"\xff"), ("a.cls", b"true"),
-     ("a.json", b"{}"), ("a.json", b'{"label": "cat"}'), ("a.txt", b"0")],
+     ("a.cls", b"3000000000"), ("a.cls", b"[" * 100_000), ("a.json", b'{"label": 1000000}'), ("a.json", b"{}"),
+     ("a.json", b'{"label": "cat"}'), ("a.txt", b"0")],
 )  # fmt: skip
 def test_class_that_is_none(tmp_path: Path, label: File) -> None:
     message = (
-        r"val\.tar: the class of the sample a is .*; a \.cls file with a number from 0, or a \.json file .* must say"
+        r"val\.tar: the class of the sample a is .*; a \.cls file with a number from 0 to 999999, or a \.json file .*"
+        " must say it"
     )
     with pytest.raises(InputError, match=message):
         build_val(tmp_path, [("a.jpg", b"0"), label])

@@ -133,9 +133,14 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;</an
         (voc_xml("", height=40.9), "<size/height> is 40.9; it must be a whole number of pixels"),
         (voc_xml("", height=-40), "<size/height> is -40; it must be a whole number of pixels"),
         (voc_xml("", width=10**12), r"<size/width> is 1e\+12; it must be a whole number of pixels"),
-        ('<?xml version="1.0" encoding="shift_jis"?><a/>', "broken XML"),
-        ('<?xml version="1.0" encoding="foo"?><a/>', "broken XML"),
-        ('<?xml version="1.0" encoding="utf-16"?><a/>', "broken XML"),
+        ('<?xml version="1.0" encoding="foo"?><a/>', "declares the encoding 'foo', which is none"),
+        ('<?xml version="1.0" encoding="hex"?><a/>', "declares the encoding 'hex', which is none"),
+        ('<?xml version="1.0" encoding="punycode"?><a/>', "declares the encoding 'punycode', which is none"),
+        ('<?xml version="1.0" encoding="utf-16"?><a/>', "(is no text in UTF-16, declared there|broken XML)"),
+        ('<?xml version="1.0" encoding="ascii"?><a>ä</a>', "is no text in ASCII, declared there"),
+        (voc_xml(voc_object("dog", 1, 1, 5, 5, difficult="perhaps")), "<difficult> is 'perhaps'; it must be 0 or 1"),
+        (voc_xml(voc_object("dog", "0x10", 1, 5, 5)), "<bndbox/xmin> is '0x10'; it must be a number"),
+        (voc_xml(voc_object("dog", "١٢", 1, 5, 5)), "<bndbox/xmin> is '١٢'; it must be a number"),
         ("<a>" * 100_000, "broken XML"),
     ],
 )
@@ -143,6 +148,31 @@ def test_broken_annotations(tmp_path: Path, text: str, message: str) -> None:
     root = write_voc(tmp_path, {"train": {"a": text}})
     with pytest.raises(InputError, match=rf"a\.xml: {message}"):
         VocDetection(root, "train", ["dog"])
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "gb2312", "iso-8859-5", "utf-16", "UTF-8"])
+def test_declared_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    name = {"shift_jis": "蝶", "gb2312": "狗", "iso-8859-5": "собака"}.get(encoding, "Käfer 蝶")
+    root = write_voc(tmp_path, {"train": {"a": ""}})
+    text = f'<?xml version="1.0" encoding="{encoding}"?>' + voc_xml(voc_object(name, 1, 2, 30, 40))
+    (root / "Annotations" / "a.xml").write_bytes(text.encode(encoding))
+    assert VocDetection(root, "train").labels.names == (name,)
+
+
+def test_undeclared_encodings_are_named(tmp_path: Path) -> None:
+    root = write_voc(tmp_path, {"train": {"a": ""}})
+    (root / "Annotations" / "a.xml").write_bytes(voc_xml(voc_object("狗", 1, 2, 30, 40)).encode("gbk"))
+    with pytest.raises(InputError, match=r"a\.xml: is no text in UTF-8, expected where none is declared \("):
+        VocDetection(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "difficult"),
+    [("0", False), ("1", True), ("true", True), ("False", False), ("TRUE", True), (" 1\n", True), ("", False)],
+)
+def test_difficult_in_words(tmp_path: Path, text: str, difficult: bool) -> None:
+    root = write_voc(tmp_path, {"train": {"a": voc_xml(voc_object("dog", 1, 1, 5, 5, difficult=text))}})
+    assert VocDetection(root, "train")[0].crowd.tolist() == [difficult]
 
 
 @pytest.mark.parametrize(

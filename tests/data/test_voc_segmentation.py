@@ -214,8 +214,19 @@ def test_broken_files_of_sbd(tmp_path: Path) -> None:
     write_mat(tmp_path / "d.mat", np.arange(4000).reshape(50, 80) % 20)
     whole = (tmp_path / "d.mat").read_bytes()
     (tmp_path / "d.mat").write_bytes(whole[:200] + bytes(len(whole) - 200))
-    for name in "abcd":
-        with pytest.raises(InputError, match=rf"{name}\.mat: is none of SBD's masks \(.*\); remove SBD's folder"):
+    savemat(tmp_path / "e.mat", {"GTcls": {"Segmentation": np.array([[0, 300]], np.uint16)}})
+    savemat(tmp_path / "f.mat", {"GTcls": {"Segmentation": np.array([[0, 2.5]])}})
+    savemat(tmp_path / "g.mat", {"GTcls": {"Segmentation": "text"}})
+    for name, message in {
+        "a": "is no whole MAT file with GTcls \\(it has no header of level 5\\)",
+        "b": "is no whole MAT file with GTcls \\(it has no such variable\\)",
+        "c": "has no mask",
+        "d": "is no whole MAT file with GTcls",
+        "e": "has class 300; SBD's are 0 .. 20",
+        "f": "has class 2.5; SBD's are 0 .. 20",
+        "g": "has no mask",
+    }.items():
+        with pytest.raises(InputError, match=rf"{name}\.mat: {message}.*remove SBD's folder and fetch it again"):
             read_mat(tmp_path / f"{name}.mat")
     root = write(tmp_path / "voc", {"train": ["t"], "val": ["v"]})
     with pytest.raises(InputError, match="nowhere: there is no such folder; SBD's masks is expected"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,11 @@ def parse_json(data: str | bytes, change: Callable[[dict[str, Any]], Any] | None
         return json.loads(data, object_hook=change)
     except RecursionError:
         raise ValueError("lists or objects are nested too deep") from None
+
+
+def shown(value: object) -> str:
+    """A value from a file for a message, shortened where it is long."""
+    return reprlib.repr(value)
 
 
 def _without_waiting(path: str, flags: int) -> int:

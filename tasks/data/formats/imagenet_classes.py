@@ -6,7 +6,6 @@ Reference: ImageNet Large Scale Visual Recognition Challenge, arXiv:1409.0575; t
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 from backbone.errors import InputError
 from tasks.data.checks import check_unique
 from tasks.data.files.contents import parse_json, read_text
+from tasks.data.files.mat import Struct, read_mat
 from tasks.data.labels import LabelMap
 
 if TYPE_CHECKING:
@@ -88,15 +88,22 @@ def read_devkit(meta: Path) -> dict[int, Synset]:
     Raises:
         InputError: the file is no such table.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
+    found = read_mat(meta, "synsets", "unpack the kit again")
+    fields = ("ILSVRC2012_ID", "WNID", "words", "num_children")
+    if not isinstance(found, Struct) or not found.keys() >= set(fields):
+        raise InputError(f"{meta}: synsets has not the fields {', '.join(fields)}; unpack the kit again")
+    synsets: dict[int, Synset] = {}
+    for number, wnid, words, children in zip(*(found[field] for field in fields), strict=True):
+        if not (isinstance(wnid, str) and isinstance(words, str) and _is_one(number) and _is_one(children)):
+            raise InputError(f"{meta}: a class has no number, id or name; unpack the kit again")
+        if children.item() == 0:
+            synsets[int(number.item())] = Synset(wnid, _first_name(words))
+    return synsets
 
-    try:
-        rows: Any = np.atleast_1d(loadmat(meta, squeeze_me=True)["synsets"])
-        leaves = rows[rows["num_children"] == 0]
-        return {int(row["ILSVRC2012_ID"]): Synset(str(row["WNID"]), _first_name(str(row["words"]))) for row in leaves}
-    except (MatReadError, OSError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error) as error:
-        raise InputError(f"{meta}: is not the development kit's table ({error}); unpack the kit again") from error
+
+def _is_one(value: Any) -> bool:
+    """Whether a value of a MAT file is one whole number."""
+    return isinstance(value, np.ndarray) and value.size == 1 and value.item() == value.item() // 1
 
 
 def _read_class_index(file: Path) -> list[Synset]:

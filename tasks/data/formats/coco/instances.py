@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import reprlib
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from backbone.errors import InputError
 from tasks.data.config import MAX_MEGAPIXELS
 from tasks.data.faults import fault
-from tasks.data.files.contents import parse_json, read_bytes
+from tasks.data.files.contents import parse_json, read_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,11 +143,6 @@ def kind_of(value: object) -> str:
     """What a value is, in JSON's words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
     return kinds.get(type(value), "a number")
-
-
-def shown(value: object) -> str:
-    """A value from a file for a message, shortened where it is long."""
-    return reprlib.repr(value)
 
 
 def called(row: Entry) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from backbone.errors import InputError
-from tasks.data.formats.coco.instances import is_number, kind_of, read_instances, read_json, shown
+from tasks.data.files.contents import shown
+from tasks.data.formats.coco.instances import is_number, kind_of, read_instances, read_json
 
 logger = logging.getLogger(__name__)
 

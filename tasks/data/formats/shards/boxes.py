@@ -18,6 +18,7 @@ from tasks.data.checks import check_unique
 from tasks.data.datasets.detection import Annotations, DetectionDataset
 from tasks.data.files.contents import parse_json
 from tasks.data.formats.coco.instances import (
+    INT64,
     check_annotations,
     check_objects,
     column,
@@ -27,7 +28,7 @@ from tasks.data.formats.coco.instances import (
 )
 from tasks.data.formats.shards.classes import FoundSplit, found_splits
 from tasks.data.formats.shards.files import ShardFiles, joined
-from tasks.data.formats.shards.index import kept, walk
+from tasks.data.formats.shards.index import are_numbers, files_fit, kept, walk
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -122,7 +123,29 @@ def _dataset(split: FoundSplit, labels: LabelMap, bad_boxes: BadBoxes) -> ShardD
 
 def read_boxes(path: Path, sha256: str | None = None) -> Arrays:
     """What `index_boxes` gives, kept beside the shard (see `tasks.data.formats.shards.index.kept`)."""
-    return kept(path, INDEX_SUFFIX, lambda: index_boxes(path), sha256)
+    size = path.stat().st_size
+    return kept(path, INDEX_SUFFIX, lambda: index_boxes(path), lambda arrays: _fit(arrays, size), sha256)
+
+
+def _fit(arrays: Arrays, size: int) -> bool:
+    """Whether arrays are such as `index_boxes` gives for a shard of so many bytes."""
+    images, boxes = len(arrays["names"]), len(arrays["owner"])
+    wanted = {
+        "file_names": (np.str_, (images,)),
+        "sizes": (np.int64, (images, 2)),
+        "bbox_xywh_px": (np.float64, (boxes, 4)),
+        "crowd": (np.bool_, (boxes,)),
+        "areas": (np.float64, (boxes,)),
+    }
+    alike = all(
+        np.issubdtype(arrays[name].dtype, kind) and arrays[name].shape == shape
+        for name, (kind, shape) in wanted.items()
+    )
+    numbers = are_numbers(arrays["owner"], boxes, 0, images) and all(
+        are_numbers(arrays[name], count, -INT64, INT64)
+        for name, count in (("image_ids", images), ("category_ids", boxes))
+    )
+    return alike and numbers and files_fit(arrays, size) and bool((arrays["sizes"] > 0).all())
 
 
 def index_boxes(path: Path) -> Arrays:

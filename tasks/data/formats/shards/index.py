@@ -6,11 +6,11 @@ A sample is the run of files with the same name up to the first dot, as WebDatas
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
-from tasks.data.files.contents import open_regular
+from tasks.data.files.contents import open_regular, parse_json, shown
 from tasks.data.files.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Version of the index files; raised when what they hold changes."""
 INDEX_SUFFIX = ".index.npz"
+BROKEN_INDEX = (
+    OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged file of arrays raises."""
+MAX_CLASSES = 1_000_000
+"""A class number from here on is taken for a damaged one: every class below it would get a name and a weight."""
 LABEL_KEYS = ("cls", "label")
 """Keys under which a `.json` file of a sample may state the class."""
 
@@ -67,14 +73,23 @@ def read_index(path: Path, sha256: str | None = None) -> TarIndex:
     Raises:
         InputError: see `index_tar` and `check_sha256`.
     """
-    arrays = kept(path, INDEX_SUFFIX, lambda: _arrays(index_tar(path)), sha256)
+    size = path.stat().st_size
+
+    def fits(arrays: Arrays) -> bool:
+        classes = arrays["classes"]
+        return files_fit(arrays, size) and are_numbers(classes, len(arrays["names"]), 0, MAX_CLASSES)
+
+    arrays = kept(path, INDEX_SUFFIX, lambda: _arrays(index_tar(path)), fits, sha256)
     return TarIndex(path, arrays["names"], arrays["offsets"], arrays["lengths"], arrays["classes"])
 
 
-def kept(path: Path, suffix: str, make: Callable[[], Arrays], sha256: str | None) -> Arrays:
+def kept(
+    path: Path, suffix: str, make: Callable[[], Arrays], fits: Callable[[Arrays], bool], sha256: str | None
+) -> Arrays:
     """Arrays about a shard, from the file of that suffix beside it if it is of this very shard; else made and kept.
 
     Args:
+        fits: whether arrays from a file are such as `make` makes: it may be somebody else's.
         sha256: of the shard, which is compared before they are made; None: nobody knows.
 
     Raises:
@@ -85,8 +100,10 @@ def kept(path: Path, suffix: str, make: Callable[[], Arrays], sha256: str | None
     try:
         with open_regular(file) as stream, np.load(stream, allow_pickle=False) as arrays:
             if arrays["stamp"].tolist() == stamp:
-                return {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                found = {name: arrays[name] for name in arrays}
+                if fits(found):
+                    return found
+    except BROKEN_INDEX:
         pass  # absent, broken or of another version: made anew
     if sha256 is not None:
         check_sha256(path, sha256)
@@ -96,6 +113,22 @@ def kept(path: Path, suffix: str, make: Callable[[], Arrays], sha256: str | None
     except OSError as error:
         log.warning("%s: cannot be written (%s); the shard is read through at every start", file, error.strerror)
     return made
+
+
+def files_fit(arrays: Arrays, size: int) -> bool:
+    """Whether names, offsets and lengths are of files within a shard of so many bytes."""
+    names, offsets, lengths = arrays["names"], arrays["offsets"], arrays["lengths"]
+    if not (names.ndim == 1 and names.dtype.kind == "S" and len(names)):
+        return False
+    within = are_numbers(offsets, len(names), 0, size + 1) and are_numbers(lengths, len(names), 0, size + 1)
+    return within and bool((offsets + lengths <= size).all())
+
+
+def are_numbers(array: NDArray[Any], count: int, least: int, end: int) -> bool:
+    """Whether an array holds so many whole numbers from `least`, below `end`."""
+    if array.shape != (count,) or array.dtype != np.int64:
+        return False
+    return not count or bool(array.min() >= least and array.max() < end)
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -172,6 +205,8 @@ def walk(path: Path) -> Iterator[TarSample]:
             for key, members in _samples(tar):
                 if key.startswith("/") or ".." in key.split("/"):
                     raise InputError(f"{path}: the name {key!r} leads out of the shard; it is not to be trusted")
+                if not key.isprintable():  # bytes that are no UTF-8 among them
+                    raise InputError(f"{path}: the name {key!a} is no plain text; write the shard again")
                 suffix = _image_suffix(path, key, members)
                 last = max(member.offset_data + member.size for member in members.values())
                 if last > size:
@@ -223,15 +258,16 @@ def _class_of(sample: TarSample) -> int:
     value: object = None
     if data is not None:
         try:
-            value = json.loads(data)
+            value = parse_json(data)
         except ValueError:
             value = data.decode(errors="replace")
         if isinstance(value, dict):
             value = next((value[name] for name in LABEL_KEYS if name in value), None)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < MAX_CLASSES:
         raise InputError(
-            f"{sample.path}: the class of the sample {sample.key} is {value!r}; a .cls file with a number from 0, or a"
-            f" .json file with one under {' or '.join(map(repr, LABEL_KEYS))}, must say it: write the shard again"
+            f"{sample.path}: the class of the sample {sample.key} is {shown(value)}; a .cls file with a number"
+            f" from 0 to {MAX_CLASSES - 1}, or a .json file with one under {' or '.join(map(repr, LABEL_KEYS))}, must"
+            " say it: write the shard again"
         )
     return value
 

@@ -9,14 +9,12 @@ Reference: PASCAL VOC 2012 development kit, section 3.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import ParseError
 
-import defusedxml.ElementTree as ElementTree
 import numpy as np
-from defusedxml.common import DefusedXmlException
 
 from backbone.errors import InputError
 from tasks.data.checks import check_images_exist, require_file, require_folder
@@ -24,10 +22,11 @@ from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset
 from tasks.data.faults import each, fault
 from tasks.data.files.boundary import Boundary
-from tasks.data.files.contents import MAX_NOTE_BYTES, read_bytes
+from tasks.data.files.contents import shown
 from tasks.data.files.images import read_size
 from tasks.data.formats.voc.find import find_voc
 from tasks.data.formats.voc.folder import REMEDY, file_names, read_list
+from tasks.data.formats.voc.xml_file import read_xml
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 
@@ -37,9 +36,11 @@ if TYPE_CHECKING:
 
     from tasks.data.config import VocConfig
 
-MAX_SIDE = 1 << 30
 LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE)
+"""A number, or what some tools write where there is none: that makes a box that cannot be learned."""
+FLAGS = {"": False, "0": False, "1": True, "false": False, "true": True}
+MAX_SIDE = 1_000_000
 
 
 @dataclass(slots=True)
@@ -166,12 +167,7 @@ def read_split(root: str | Path, split: str, boundary: Boundary) -> list[VocImag
 
 
 def _read_xml(xml: Path, image: Path) -> VocImage:
-    remedy = "correct the file or remove its image from the list"
-    data = read_bytes(xml, remedy, MAX_NOTE_BYTES)
-    try:
-        tree = ElementTree.fromstring(data)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # the last two: encodings
-        raise InputError(f"{xml}: broken XML ({error}); {remedy}") from error
+    tree = read_xml(xml)
     objects = [
         VocObject(
             name=_text(item, "name", xml).strip(),
@@ -181,7 +177,7 @@ def _read_xml(xml: Path, image: Path) -> VocImage:
                 _number(item, "bndbox/xmax", xml),
                 _number(item, "bndbox/ymax", xml),
             ),
-            difficult=item.findtext("difficult", "0").strip() == "1",
+            difficult=_flag(item, "difficult", xml),
         )
         for item in tree.findall("object")
     ]
@@ -193,24 +189,31 @@ def _read_xml(xml: Path, image: Path) -> VocImage:
 
 def _text(element: Element, key: str, xml: Path) -> str:
     text = element.findtext(key)
-    if not text:
+    if not text or not text.strip():
         raise InputError(f"{xml}: <{element.tag}> has no <{key}>; add it or remove the element")
     return text
 
 
+def _number(element: Element, key: str, xml: Path) -> float:
+    text = _text(element, key, xml).strip()
+    if not NUMBER.fullmatch(text):
+        raise InputError(f"{xml}: <{key}> is {shown(text)}; it must be a number: correct the file")
+    return float(text)
+
+
 def _side(element: Element, key: str, xml: Path) -> int:
+    """Height or width of an image in pixels; 0 where the file does not know it."""
     side = _number(element, key, xml)
     if not (side.is_integer() and 0 <= side <= MAX_SIDE):
         raise InputError(f"{xml}: <{key}> is {side:g}; it must be a whole number of pixels, or 0 where nobody knows")
     return int(side)
 
 
-def _number(element: Element, key: str, xml: Path) -> float:
-    text = _text(element, key, xml)
-    try:
-        return float(text if "_" not in text else "")
-    except ValueError:
-        raise InputError(f"{xml}: <{key}> is {text!r}; it must be a number: correct the file") from None
+def _flag(element: Element, key: str, xml: Path) -> bool:
+    text = element.findtext(key, "").strip()
+    if text.lower() not in FLAGS:
+        raise InputError(f"{xml}: <{key}> is {shown(text)}; it must be 0 or 1: correct the file")
+    return FLAGS[text.lower()]
 
 
 def _known(image: VocImage, labels: LabelMap) -> list[VocObject]:

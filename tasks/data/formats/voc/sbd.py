@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 from backbone.disk import writing
 from backbone.errors import InputError
 from tasks.data.checks import require_folder
+from tasks.data.files import mat
 from tasks.data.formats.voc.folder import AUGMENTED, AUGMENTED_MASKS, MASKS, read_list
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+NUM_CLASSES = 20
+"""Of SBD, without background."""
 
 
 def add_sbd(voc: Path, mat_files: Path | None) -> None:
@@ -57,15 +60,15 @@ def read_mat(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: it is not one of them.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    broken = (MatReadError, zlib.error, OSError, ValueError, TypeError, KeyError, IndexError)
-    try:
-        mask = loadmat(path, variable_names=["GTcls"])["GTcls"][0, 0]["Segmentation"]
-    except broken as error:
-        raise InputError(f"{path}: is none of SBD's masks ({error}); remove SBD's folder and fetch it again") from None
-    return np.asarray(mask, dtype=np.uint8)
+    remedy = "remove SBD's folder and fetch it again"
+    found = mat.read_mat(path, "GTcls", remedy)
+    masks = found.get("Segmentation", []) if isinstance(found, mat.Struct) else []
+    if len(masks) != 1 or not isinstance(masks[0], np.ndarray) or masks[0].ndim != 2 or not masks[0].size:
+        raise InputError(f"{path}: has no mask (Segmentation of GTcls); {remedy}")
+    strange = masks[0][~np.isin(masks[0], np.arange(NUM_CLASSES + 1))]
+    if strange.size:
+        raise InputError(f"{path}: has class {strange[0]}; SBD's are 0 .. {NUM_CLASSES}: {remedy}")
+    return masks[0].astype(np.uint8)
 
 
 def _write_masks(mat_files: Path, of_voc: Path, folder: Path) -> None:

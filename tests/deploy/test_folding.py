@@ -30,7 +30,7 @@ def model(*heads: str) -> VisionModel:
 @pytest.mark.parametrize("groups", [1, 8])
 def test_a_folded_convolution_is_torchs(groups: int) -> None:
     torch.manual_seed(0)
-    layer = ConvNormAct(8, 8, 3, groups=groups, norm=Norm(), linear=True).eval()
+    layer = ConvNormAct(8, 8, 3, groups=groups, norm=Norm(), activation=None).eval()
     nn.init.uniform_(layer.norm.get_buffer("running_var"), 0.5, 2)
     nn.init.uniform_(layer.norm.get_buffer("running_mean"), -1, 1)
     theirs = fuse_conv_bn_eval(nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False).eval(), layer.norm)

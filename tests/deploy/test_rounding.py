@@ -18,7 +18,7 @@ from tests.data.builders import picture
 
 
 def folded(**how: object) -> FoldedConv:
-    layer = ConvNormAct(8, 8, 3, norm=Norm(), linear=True, **how).eval()  # type: ignore[arg-type]
+    layer = ConvNormAct(8, 8, 3, norm=Norm(), activation=None, **how).eval()  # type: ignore[arg-type]
     nn.init.uniform_(layer.norm.bias, -1, 1)
     return FoldedConv(layer.conv, layer.norm)
 

@@ -125,7 +125,7 @@ def test_a_used_folder_is_said_once(trained: Path, tmp_path: Path) -> None:
     )
     assert in_ranks(2, command, *words, said=tmp_path) == [2, 2]
     said = "".join((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
-    assert said.count("is not empty; name another folder") == 1
+    assert said.count("is not empty, and no training begun there; name another folder") == 1
 
 
 def test_accumulates_and_scales_the_learning_rate(

@@ -80,7 +80,7 @@ def test_run_folder_in_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "something").touch()
     assert tiny_run(monkeypatch, tmp_path) == 2
-    assert "is not empty; name another folder" in capsys.readouterr().err
+    assert "is not empty, and no training begun there; name another folder" in capsys.readouterr().err
 
 
 def test_missing_data_folder(

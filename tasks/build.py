@@ -114,7 +114,7 @@ def build_evaluators(config: RunConfig, splits: DataSplits | JointSplits, split:
         evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, config.evaluation)
         if config.task is Task.multitask:
             evaluators[name].prefix = f"{name}/"
-        evaluators[name].main_metric = head.figure or evaluators[name].main_metric
+        evaluators[name].main_metric = head.metric or evaluators[name].main_metric
     return evaluators
 
 

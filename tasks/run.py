@@ -15,8 +15,9 @@ from omegaconf import DictConfig, open_dict
 from conf.help import print_help
 from conf.schema import register
 from tasks.cli.compose import plug, read
-from tasks.cli.leaving import FAILED, _errors_explained, _exit
+from tasks.cli.leaving import FAILED, _errors_explained, _exit, hint
 from tasks.commands.dispatch import run_composed
+from tasks.config.renamed import with_new_names
 from tasks.distributed.starter import end_with_parent
 
 HELP = {"--help", "-h"}
@@ -32,7 +33,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the core from a data worker
     end_with_parent()
     register()
-    words = sys.argv[1:]
+    words = sys.argv[1:] = with_new_names(sys.argv[1:], hint)
     with _errors_explained():
         if HELP.intersection(words):
             print_help([word for word in words if word not in HELP])

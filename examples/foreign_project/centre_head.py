@@ -98,7 +98,7 @@ class CentreHead(Head[CentreOutputs, DetectionTargets, Detections]):
 
     def predict(self, outputs: CentreOutputs, sizes: Tensor) -> list[Detections]:
         scores, boxes = outputs.logits.float().sigmoid(), self.boxes(outputs.distances).clamp(0, 1)
-        return detect(scores, boxes, sizes, score_threshold=0.01, nms_iou=0.6, detections=100)
+        return detect(scores, boxes, sizes, score_threshold=0.01, nms_iou=0.6, max_detections=100)
 
     def boxes(self, distances: Tensor) -> Tensor:
         """Boxes_xyxy_rel (N, A, 4)."""

@@ -41,7 +41,7 @@ class SSDLiteConfig:
     """Negatives of every image at least, also of one without objects."""
     score_threshold: float = 1e-8
     nms_iou: float = 0.6
-    detections: int = 100
+    max_detections: int = 100
     """Detections kept of an image."""
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class SSDLiteConfig:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in (0, 1]")
         if not 0 <= self.score_threshold < 1:
             raise InputError(f"head.score_threshold={self.score_threshold}: must be in [0, 1)")
-        for name in ("detections", "min_negatives"):
+        for name in ("max_detections", "min_negatives"):
             if getattr(self, name) < 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be at least 1")
         for name in ("negatives_per_positive", "bn_eps"):

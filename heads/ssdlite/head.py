@@ -164,7 +164,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             sizes,
             score_threshold=self.config.score_threshold,
             nms_iou=self.config.nms_iou,
-            detections=self.config.detections,
+            max_detections=self.config.max_detections,
         )
 
 

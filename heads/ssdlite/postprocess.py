@@ -21,13 +21,19 @@ FIRST_CANDIDATES = 2
 
 
 def detect(
-    scores: Tensor, boxes_xyxy_rel: Tensor, sizes: Tensor, *, score_threshold: float, nms_iou: float, detections: int
+    scores: Tensor,
+    boxes_xyxy_rel: Tensor,
+    sizes: Tensor,
+    *,
+    score_threshold: float,
+    nms_iou: float,
+    max_detections: int,
 ) -> list[Detections]:
-    """Keep the best `detections` (box, class) pairs of every image that class-wise non-maximum suppression leaves.
+    """Keep the best `max_detections` (box, class) pairs of every image that class-wise non-maximum suppression leaves.
 
     Whether a pair survives depends only on better ones. So the best few candidates of all classes together are enough
-    as long as `detections` of them survive; otherwise the image goes into another round with four times as many. The
-    result is the same as with all A x K candidates, without looking at most of them.
+    as long as `max_detections` of them survive; otherwise the image goes into another round with four times as many.
+    The result is the same as with all A x K candidates, without looking at most of them.
 
     The operator is called once for each image: on a CPU it compares all pairs in turn, so one call for N images would
     cost N times as much.
@@ -38,7 +44,7 @@ def detect(
         sizes: (N, 2), height and width of the original images in pixels.
         score_threshold: pairs at or below it are left out.
         nms_iou: of two boxes of a class that overlap by more, the better stays.
-        detections: D, kept of an image.
+        max_detections: D, kept of an image.
     Returns:
         Boxes in pixels of the original images, best first; of equal scores the earlier default box and class first.
     """
@@ -46,7 +52,7 @@ def detect(
     boxes = boxes_xyxy_rel.clamp(0, 1)
     best_of_box = scores.amax(dim=2).nan_to_num(0.0)
     found: dict[int, Detections] = {}
-    candidates = FIRST_CANDIDATES * detections
+    candidates = FIRST_CANDIDATES * max_detections
     while len(found) < images:
         pending = [image for image in range(images) if image not in found]
         floor = candidate_floor(best_of_box[pending], candidates)
@@ -59,8 +65,8 @@ def detect(
             pairs = slice(start, start + count)
             start += count
             best = start - count + score[pairs].argsort(descending=True, stable=True)[:candidates]
-            kept = best[nms(apart[best], score[best], nms_iou)[:detections]]
-            if len(kept) == detections or (is_complete and count <= candidates):
+            kept = best[nms(apart[best], score[best], nms_iou)[:max_detections]]
+            if len(kept) == max_detections or (is_complete and count <= candidates):
                 boxes_xyxy_px = box[kept] * pixels[image]
                 found[image] = Detections(boxes_xyxy_px.float(), score[kept].float(), label[kept])
         candidates *= 4

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
+from tasks.config.renamed import renamed
 from tasks.data.labels import LabelMap
 from tasks.runs.provenance import provenance
 
@@ -117,6 +118,7 @@ def read_header(path: str) -> Header:
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint={path}: its header is incomplete or damaged ({error}); copy it again") from error
     check_tables(f"checkpoint={path}", plain)
+    plain["config"] = renamed(plain["config"])
     check_label_maps(f"checkpoint={path}", plain["labels"])
     return Header(**plain)
 

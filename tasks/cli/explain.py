@@ -15,6 +15,8 @@ from hydra.errors import (
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from tasks.config.renamed import new_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -80,6 +82,8 @@ def _no_key(cause: Any, overrides: Sequence[str]) -> str:
     siblings = [str(key) for key in parent if key != "hydra"] if isinstance(parent, DictConfig) else []
     above, _, wrong = str(cause.full_key).rpartition(".")
     offer = _offer(wrong, siblings, f"{above}." if above else "")
+    if (now := new_name(str(cause.full_key))) != cause.full_key:
+        offer = f"; it is {now} now"
     if not offer and isinstance(parent, DictConfig):
         root = parent._get_root()
         elsewhere = [key for key in _leaves(root) if key.rpartition(".")[2] == wrong]

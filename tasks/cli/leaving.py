@@ -49,6 +49,12 @@ class CommandFailed(SystemExit):
     """The end of a command that did not come to its end."""
 
 
+def hint(message: str) -> None:
+    """Say something about the command, before it runs."""
+    if speaks():
+        sys.stderr.write(f"trident: {one_line(message)}\n")
+
+
 def _exit(message: str, code: int, reason: str = "") -> NoReturn:
     if speaks():
         sys.stdout.flush()

@@ -182,8 +182,10 @@ def _task(
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         mixing=batch_mixing(config.transform, config.seed),
-        balance=BALANCES[config.optim.balance]({name: head.loss_weight for name, head in heads.items() if head.factor}),
-        factors={name: head.factor for name, head in heads.items()},
+        balance=BALANCES[config.optim.balance](
+            {name: head.loss_weight for name, head in heads.items() if head.lr_factor}
+        ),
+        factors={name: head.lr_factor for name, head in heads.items()},
     )
 
 

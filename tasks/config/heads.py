@@ -37,12 +37,12 @@ class HeadConfig:
     kind: Kind = Kind.classification
     head: Any = None
     loss_weight: float = 1.0
-    factor: float = 1.0
+    lr_factor: float = 1.0
     """Learning rate of this head over `optim.learning_rate`; 0 freezes it, its batch statistics too."""
     data: str | None = None
     """Which of `data.parts` it learns from; null: the one of the head's name. With one data set: null."""
-    figure: str | None = None
-    """Of its figures, the one that counts when the best weights are chosen; null: top1, map or miou."""
+    metric: str | None = None
+    """Of its metrics, the one that counts when the best weights are chosen; null: top1, map or miou."""
     weights: str | None = None
     """A run's model.safetensors to start this head from; its backbone must be built alike."""
 
@@ -104,15 +104,17 @@ def check_heads(task: str, mode: str, heads: Mapping[Any, Any], data: Any) -> No
         if not isinstance(head, HeadConfig):
             raise InputError(f"heads.{name}: is no head; add one by +heads@heads.{name}=ssdlite, or linear, deeplabv3")
         if not 0 < head.loss_weight < math.inf:
-            raise InputError(f"heads.{name}.loss_weight={head.loss_weight}: must be positive; factor=0 freezes a head")
-        if not 0 <= head.factor < math.inf:
-            raise InputError(f"heads.{name}.factor={head.factor}: must not be negative; 0 freezes the head")
+            raise InputError(
+                f"heads.{name}.loss_weight={head.loss_weight}: must be positive; lr_factor=0 freezes a head"
+            )
+        if not 0 <= head.lr_factor < math.inf:
+            raise InputError(f"heads.{name}.lr_factor={head.lr_factor}: must not be negative; 0 freezes the head")
         if head.head is None:
             raise InputError(f"heads.{name}.head: is not set; say +head@heads.{name}.head=ssdlite or another head")
     if not heads:
         raise InputError(f"heads: there are none; add one by +heads@heads.NAME=ssdlite, or leave task={MANY} out")
-    if mode == "train" and not any(head.factor for head in heads.values()):
-        raise InputError("heads.*.factor=0: of every head, so none learns; give one a positive factor")
+    if mode == "train" and not any(head.lr_factor for head in heads.values()):
+        raise InputError("heads.*.lr_factor=0: of every head, so none learns; give one a positive factor")
     if mode in READS_DATA:
         check_parts(heads, data)
 

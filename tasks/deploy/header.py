@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
 from tasks.checkpoints.model_file import check_label_maps, check_tables, is_file
+from tasks.config.renamed import renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +103,7 @@ def read_artifact(path: str) -> ArtifactHeader:
         wrong = ", ".join(sorted(known ^ set(plain)))
         raise InputError(f"artifact={path}: its header does not fit, in {wrong}; export it again")
     _check(f"artifact={path}", plain)
+    plain["config"] = renamed(plain["config"])
     header = ArtifactHeader(**plain)
     if set(header.labels) != set(header.heads):
         raise InputError(

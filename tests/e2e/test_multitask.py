@@ -78,7 +78,7 @@ def test_profile_says_what_the_strides_cost(
 MIXED = ("data=mixed", "~heads.scene")
 BAD = [
     (("heads.objects.loss_wieght=2",), "did you mean heads.objects.loss_weight? The keys of heads.objects: kind, head"),
-    (("heads.objcts.factor=2",), "did you mean heads.objects? The keys of heads: scene, objects, regions"),
+    (("heads.objcts.lr_factor=2",), "did you mean heads.objects? The keys of heads: scene, objects, regions"),
     (("+heads@heads.objects=linear",), "+heads@heads.objects: there is one of that name already; name another"),
     (("+heads@heads.more=ssdlit",), "did you mean ssdlite?"),
     (("~heads.scene", "~heads.objects", "~heads.regions"), "heads: there are none; add one by"),

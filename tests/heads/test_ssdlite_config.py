@@ -30,7 +30,7 @@ NAN = float("nan")
         ({"bn_momentum": NAN}, "head.bn_momentum=nan: must be in (0, 1]"),
         ({"score_threshold": 1}, "head.score_threshold=1: must be in [0, 1)"),
         ({"score_threshold": -0.1}, "head.score_threshold=-0.1: must be in [0, 1)"),
-        ({"detections": 0}, "head.detections=0: must be at least 1"),
+        ({"max_detections": 0}, "head.max_detections=0: must be at least 1"),
         ({"min_negatives": 0}, "head.min_negatives=0: must be at least 1"),
         ({"negatives_per_positive": 0}, "head.negatives_per_positive=0: must be positive"),
         ({"bn_eps": -1e-3}, "head.bn_eps=-0.001: must be positive"),
@@ -42,7 +42,7 @@ def test_refuses(values: dict[str, Any], message: str) -> None:
 
 
 def test_limits_are_allowed() -> None:
-    limits = {"match_iou": 1, "max_scale": 1, "score_threshold": 0, "detections": 1, "extra_channels": [16]}
+    limits = {"match_iou": 1, "max_scale": 1, "score_threshold": 0, "max_detections": 1, "extra_channels": [16]}
     config = SSDLiteConfig(**limits, taps=["last"])
     assert {name: getattr(config, name) for name in limits} == limits
 

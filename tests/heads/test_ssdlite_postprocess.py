@@ -32,7 +32,7 @@ def iou(a: list[float], b: list[float]) -> float:
 
 
 def naive_detect(
-    scores: Tensor, boxes: Tensor, *, score_threshold: float, nms_iou: float, detections: int
+    scores: Tensor, boxes: Tensor, *, score_threshold: float, nms_iou: float, max_detections: int
 ) -> list[Found]:
     """One image after the other, one class after the other, every candidate against every one that was kept."""
     answers = []
@@ -45,7 +45,7 @@ def naive_detect(
                 if score > score_threshold and all(iou(image_boxes[a], k[2]) <= nms_iou for k in kept):
                     kept.append((score, label, image_boxes[a]))
             found += kept
-        answers.append(sorted(found, key=lambda x: -x[0])[:detections])
+        answers.append(sorted(found, key=lambda x: -x[0])[:max_detections])
     return answers
 
 
@@ -70,7 +70,7 @@ def random_boxes(images: int, count: int, spread: float = 0.5) -> Tensor:
 def test_equals_a_greedy_loop(detections: int, score_threshold: float, classes: int) -> None:
     torch.manual_seed(detections)
     scores, boxes = torch.rand(3, 60, classes), random_boxes(3, 60)
-    settings: dict[str, Any] = {"score_threshold": score_threshold, "nms_iou": 0.3, "detections": detections}
+    settings: dict[str, Any] = {"score_threshold": score_threshold, "nms_iou": 0.3, "max_detections": detections}
     assert as_lists(detect(scores, boxes, ones(len(scores)), **settings)) == naive_detect(scores, boxes, **settings)
 
 
@@ -81,11 +81,11 @@ def test_all_boxes_identical(classes: int) -> None:
     scores = torch.rand(2, 500, classes)
     scores[1, :, -1] *= 1e-3
     boxes = torch.tensor([0.1, 0.2, 0.6, 0.7]).expand(2, 500, 4)
-    settings: dict[str, Any] = {"score_threshold": 0.0, "nms_iou": 0.6, "detections": classes}
+    settings: dict[str, Any] = {"score_threshold": 0.0, "nms_iou": 0.6, "max_detections": classes}
     found = detect(scores, boxes, ones(len(scores)), **settings)
     assert as_lists(found) == naive_detect(scores, boxes, **settings)
     assert [sorted(d.labels.tolist()) for d in found] == [list(range(classes))] * 2
-    more = detect(scores, boxes, ones(len(scores)), score_threshold=0.0, nms_iou=0.6, detections=classes + 5)
+    more = detect(scores, boxes, ones(len(scores)), score_threshold=0.0, nms_iou=0.6, max_detections=classes + 5)
     assert as_lists(more) == as_lists(found)
 
 
@@ -94,7 +94,7 @@ def test_images_that_need_more_rounds_do_not_disturb_the_others() -> None:
     scores, boxes = torch.rand(4, 300, 2), random_boxes(4, 300)
     boxes[[0, 2]] = boxes[0, 0].clone()
     scores[3] = 0
-    settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.5, "detections": 3}
+    settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.5, "max_detections": 3}
     together = as_lists(detect(scores, boxes, ones(len(scores)), **settings))
     assert together == naive_detect(scores, boxes, **settings)
     assert together == [as_lists(detect(scores[n : n + 1], boxes[n : n + 1], ones(1), **settings))[0] for n in range(4)]
@@ -103,7 +103,7 @@ def test_images_that_need_more_rounds_do_not_disturb_the_others() -> None:
 
 def test_nothing_above_the_threshold() -> None:
     found = detect(
-        torch.full((2, 9, 3), 0.5), random_boxes(2, 9), ones(2), score_threshold=0.5, nms_iou=0.6, detections=4
+        torch.full((2, 9, 3), 0.5), random_boxes(2, 9), ones(2), score_threshold=0.5, nms_iou=0.6, max_detections=4
     )
     for d in found:
         assert (d.boxes_xyxy_px.shape, d.scores.shape, d.labels.shape) == ((0, 4), (0,), (0,))
@@ -112,7 +112,7 @@ def test_nothing_above_the_threshold() -> None:
 
 def test_no_images() -> None:
     assert (
-        detect(torch.zeros(0, 9, 3), torch.zeros(0, 9, 4), ones(0), score_threshold=0.5, nms_iou=0.6, detections=4)
+        detect(torch.zeros(0, 9, 3), torch.zeros(0, 9, 4), ones(0), score_threshold=0.5, nms_iou=0.6, max_detections=4)
         == []
     )
 
@@ -120,7 +120,7 @@ def test_no_images() -> None:
 def test_boxes_of_different_classes_never_suppress_each_other() -> None:
     scores = torch.eye(200)[None] * torch.linspace(0.9, 0.5, 200)[:, None]
     boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 200, 4)
-    [found] = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.01, detections=300)
+    [found] = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.01, max_detections=300)
     assert found.labels.tolist() == list(range(200))
 
 
@@ -137,7 +137,7 @@ def test_overlaps_near_the_limit_are_judged_alike_in_every_class(closer: float) 
     scores = torch.zeros(50, 2, 400)
     scores[:, :, -1] = torch.tensor([0.9, 0.8])
     boxes = torch.stack([first, first + shift], dim=1)
-    found = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.5, detections=10)
+    found = detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.5, max_detections=10)
     assert {len(d.scores) for d in found} == {1 if closer > 0 else 2}
 
 
@@ -146,7 +146,7 @@ def test_ties_are_broken_in_some_order_and_the_answer_is_still_greedy() -> None:
     scores, boxes = (torch.rand(1, 80, 3) * 4).round() / 4, random_boxes(1, 80)
     for detections in (5, 30, 1000):
         [found] = as_lists(
-            detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.3, detections=detections)
+            detect(scores, boxes, ones(len(scores)), score_threshold=0.1, nms_iou=0.3, max_detections=detections)
         )
         assert [f[0] for f in found] == sorted((f[0] for f in found), reverse=True)
         assert all(iou(a[2], b[2]) <= 0.3 for a in found for b in found if a is not b and a[1] == b[1])
@@ -164,7 +164,7 @@ def test_not_a_number_is_no_detection(detections: int) -> None:
     scores, boxes = torch.rand(3, 50, 4), random_boxes(3, 50)
     scores[1, ::7] = torch.nan
     scores[2] = torch.nan
-    settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.4, "detections": detections}
+    settings: dict[str, Any] = {"score_threshold": 0.1, "nms_iou": 0.4, "max_detections": detections}
     found = as_lists(detect(scores, boxes, ones(len(scores)), **settings))
     assert found == naive_detect(scores.nan_to_num(0.0), boxes, **settings)
     assert found[2] == []
@@ -184,7 +184,7 @@ def small_head(score: ClassScore, **settings: Any) -> SSDLite:
 @pytest.mark.parametrize("detections", [10, 200])
 def test_equals_torchvision(background: float, detections: int) -> None:
     torch.manual_seed(0)
-    head = small_head(ClassScore.softmax, score_threshold=0.02, nms_iou=0.45, detections=detections)
+    head = small_head(ClassScore.softmax, score_threshold=0.02, nms_iou=0.45, max_detections=detections)
     anchors = to_xyxy(head.default_boxes_cxcywh) * 96
     logits, deltas = 2 * torch.randn(3, len(anchors), 1 + CLASSES), 2 * torch.randn(3, len(anchors), 4)
     logits[..., 0] += background
@@ -209,7 +209,7 @@ def test_equals_torchvision(background: float, detections: int) -> None:
 @pytest.mark.parametrize("score", ClassScore)
 def test_pixels_are_those_of_the_original_image(score: ClassScore) -> None:
     """A box that covers the right half of the lower half, in an image of 200 x 400 (height, width)."""
-    head = small_head(score, detections=1)
+    head = small_head(score, max_detections=1)
     logits, deltas = torch.full((2, 192, 1 + CLASSES), -9.0), torch.zeros(2, 192, 4)
     logits[:, 100, 3] = 9.0
     default = head.default_boxes_cxcywh[100]

@@ -344,10 +344,13 @@ TWO = {"scene": LinearHeadConfig(), "regions": DeepLabV3HeadConfig()}
         ({"heads": TWO | {"more": {"head": {}}}}, "heads.more: is no head; add one by"),
         ({"heads": TWO | {"more": HeadConfig()}}, "heads.more.head: is not set"),
         ({"heads": TWO | {"more": LinearHeadConfig(loss_weight=0.0)}}, "heads.more.loss_weight=0.0: must be positive"),
-        ({"heads": TWO | {"more": LinearHeadConfig(factor=-1.0)}}, "heads.more.factor=-1.0: must not be negative"),
         (
-            {"heads": {"a": LinearHeadConfig(factor=0.0), "b": LinearHeadConfig(factor=0.0)}},
-            r"heads.\*.factor=0: of every head",
+            {"heads": TWO | {"more": LinearHeadConfig(lr_factor=-1.0)}},
+            "heads.more.lr_factor=-1.0: must not be negative",
+        ),
+        (
+            {"heads": {"a": LinearHeadConfig(lr_factor=0.0), "b": LinearHeadConfig(lr_factor=0.0)}},
+            r"heads.\*.lr_factor=0: of every head",
         ),
         ({"heads": {**TWO, "more": LinearHeadConfig(data="x")}}, "heads.more.data=x: the data is one data set"),
         (

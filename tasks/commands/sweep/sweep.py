@@ -141,7 +141,7 @@ def _measure(folder: Path, jobs: Sequence[Job], read: Read, plug: Callable[[Any]
 def _main_metrics(config: RunConfig) -> tuple[str, ...]:
     many = config.task is Task.multitask
     heads = config.named_heads().items()
-    return tuple(f"{f'{name}/' * many}{head.figure or head.kind.main_metric}" for name, head in heads)
+    return tuple(f"{f'{name}/' * many}{head.metric or head.kind.main_metric}" for name, head in heads)
 
 
 def _without_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:

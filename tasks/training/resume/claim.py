@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from backbone.disk import write_whole
 from backbone.errors import InputError
+from tasks.config.renamed import renamed
 from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class RunLock:
                 " that began this training, or name another run_dir"
             )
         self.stage = Stage.finished if note["finished"] else Stage.begun
-        if changed := differences(note["config"], command.written, free):
+        if changed := differences(with_new_keys(note["config"], command), command.written, free):
             raise InputError(
                 f"run_dir={folder}: holds a training with another configuration: {', '.join(changed)}; to go on, say"
                 " the same as then; for a new training, name another folder"
@@ -149,13 +150,38 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Sequenc
     ]
 
 
+def with_new_keys(noted: Mapping[str, Any], command: Command) -> dict[str, Any]:
+    """The configuration of a training that an earlier version may have begun, with the keys of this one.
+
+    Keys that it did not know have their default, which is what it did, unless the command names them.
+    """
+    said = {word.partition("=")[0].lstrip("+~") for word in command.overrides}
+
+    def completed(old: Mapping[str, Any], now: Mapping[str, Any], where: str) -> dict[str, Any]:
+        found = dict(old)
+        for key, value in now.items():
+            full = f"{where}{key}"
+            if key not in old and full not in said:
+                found[key] = value
+            elif isinstance(value, dict) and isinstance(old.get(key), dict):
+                found[key] = completed(old[key], value, f"{full}.")
+        return found
+
+    return completed(renamed(noted), command.written, "")
+
+
 def unfinished(runs: Path, command: Command) -> Path | None:
     """The newest folder in `runs`, if it holds a training of this configuration that nobody goes on with."""
     folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     if not folders:
         return None
     note = _read_note(folders[-1])
-    if note is None or note["format"] != FORMAT or note["finished"] or differences(note["config"], command.written):
+    if (
+        note is None
+        or note["format"] != FORMAT
+        or note["finished"]
+        or differences(with_new_keys(note["config"], command), command.written)
+    ):
         return None
     lock = FileLock(folders[-1] / LOCK)
     try:

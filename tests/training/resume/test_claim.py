@@ -45,6 +45,7 @@ def test_keys_that_differ_are_named(tmp_path: Path) -> None:
     same = command(optim={"learning_rate": 0.1, "eps": 1}, data={"workers": 8, "root": None}, logger={"csv": False})
     assert RunLock(folder, same).stage is Stage.begun
     other = command(optim={"learning_rate": 0.2}, data={"workers": 1, "root": "x"}, seed=3)
+    other.overrides = ["seed=3"]
     with pytest.raises(InputError) as raised:
         RunLock(folder, other)
     assert str(raised.value) == (
@@ -52,6 +53,16 @@ def test_keys_that_differ_are_named(tmp_path: Path) -> None:
         ' nothing, data.root null -> "x", seed nothing -> 3; to go on, say the same as then; for a new training, name'
         " another folder"
     )
+
+
+def test_a_folder_of_an_earlier_version(tmp_path: Path) -> None:
+    """It has old names of keys, and lacks those that came later."""
+    folder = begun(tmp_path / "run", head={"detections": 3, "matched_iou": 0.5})
+    now = command(head={"max_detections": 3, "match_iou": 0.5, "later": False}, later={"a": 1})
+    assert RunLock(folder, now).stage is Stage.begun
+    now.overrides = ["head.later=false"]
+    with pytest.raises(InputError, match=r"head\.later nothing -> false;"):
+        RunLock(folder, now)
 
 
 def test_a_longer_name_is_not_a_free_key() -> None:
@@ -141,7 +152,7 @@ def test_the_newest_run_is_suggested_if_it_stopped(tmp_path: Path, caplog: pytes
     begun(tmp_path / "2026-01-02", finished=True)
     suggest(tmp_path, command())
     newest = begun(tmp_path / "2026-01-03")
-    suggest(tmp_path, command(seed=1))
+    suggest(tmp_path, command(task="segmentation"))
     assert not caplog.messages
     suggest(tmp_path, command())
     assert caplog.messages == [

@@ -126,13 +126,16 @@ STILL_CLIMB: set[tuple[str, str]] = {
 """Imports that are on their way out."""
 SHOWN = [*PRODUCT, *files_of("benchmarks", "examples")]
 ALL = [*SHOWN, *files_of("tests")]
+COMMAND_LINE = ROOT / "tasks" / "cli" / "main.py"
 LIGHT = [
     path
     for path in PRODUCT
-    if path.name == "config.py" or path.relative_to(ROOT).parts[0] == "conf" or path == ROOT / "tasks" / "run.py"
+    if path.name == "config.py"
+    or path.relative_to(ROOT).parts[0] == "conf"
+    or path in (ROOT / "tasks" / "run.py", COMMAND_LINE)
 ]
 """What is read before a configuration is valid."""
-CONFIGS = [path for path in LIGHT if path.name != "run.py"]
+CONFIGS = [path for path in LIGHT if path.name not in ("run.py", "main.py")]
 
 every_product_file = pytest.mark.parametrize("path", PRODUCT, ids=name_of)
 every_file = pytest.mark.parametrize("path", ALL, ids=name_of)
@@ -203,7 +206,7 @@ def test_heads_see_of_the_backbone_its_features_and_blocks(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files_of("tasks"), ids=name_of)
 def test_tasks_do_not_know_their_configuration(path: Path) -> None:
-    allowed = {"conf"} if path in (ROOT / "tasks" / "run.py", ROOT / "tasks" / "predict" / "loading.py") else set()
+    allowed = {"conf"} if path in (COMMAND_LINE, ROOT / "tasks" / "predict" / "loading.py") else set()
     assert roots(imports_of(path)) & {"conf", *OTHERS} <= allowed
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from backbone.errors import InputError
+from backbone.tensor_file import check_seal, read_tensor_file
 from backbone.weights.keras import read_h5
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -27,7 +29,10 @@ def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not file.is_file():
         raise InputError(f"weights {path}: no such file")
     if file.suffix == ".safetensors":
-        return _read_safetensors(file)
+        try:
+            return read_safetensors(file)
+        except InputError as error:
+            raise InputError(f"weights {error}") from error
     if file.suffix in (".pth", ".pt", ".bin"):
         return _read_torch(file), {}
     if file.suffix in (".h5", ".hdf5"):
@@ -35,12 +40,18 @@ def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     raise InputError(f"weights {path}: must end in .safetensors, .pth, .pt, .bin or .h5")
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(file: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the texts of the header; a checksum in it is compared.
+
+    Raises:
+        InputError: there is no such file, or it is damaged, cut short or of another kind.
+    """
+    header = read_tensor_file(file)
+    check_seal(file)
     try:
-        with safe_open(file, framework="pt") as content:
-            return {name: content.get_tensor(name) for name in content.keys()}, content.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"weights {file}: damaged or cut short ({error}); get the file again") from error
+        return load_file(file), dict(header.metadata)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{file}: damaged or cut short ({error}); get the file again") from error
 
 
 def _read_torch(file: Path) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from backbone.errors import InputError
 from backbone.mobilenet import MobileNet
-from tasks.checkpoints.model_file import check_labels, read_header
+from tasks.checkpoints.model_file import check_labels, read_checkpoint, read_header
 from tasks.data.labels import LabelMap
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def start_heads(config: RunConfig, model: VisionModel, labels: Mapping[str, Labe
         InputError: a file is no checkpoint of a run, its backbone is built in another way, it has no such head, or its
             classes are others.
     """
-    from safetensors.torch import load_file
-
     for name, head in config.named_heads().items():
         if head.weights is None:
             continue
@@ -46,7 +44,7 @@ def start_heads(config: RunConfig, model: VisionModel, labels: Mapping[str, Labe
         _check_backbone(source, header, model.backbone)
         theirs = _head_of(source, header, name)
         check_labels(source, LabelMap.from_plain(header.labels[theirs]), labels[name])
-        tensors = load_file(head.weights)
+        tensors = read_checkpoint(head.weights)
         _load(source, model.heads[name], _below(tensors, f"heads.{theirs}."))
         others = _differing(model.backbone, _below(tensors, "backbone."))
         log.info("head %s: from %s", name, head.weights)

@@ -1,7 +1,8 @@
 """A run's `model.safetensors`: the weights, and in the header all that is needed to use them.
 
 The header's keys, each a text: `format`, `config` (the whole configuration, resolved, as JSON), `choices` (which option
-of every configuration group), `labels` (label map by head), `provenance` (versions, git hash, pretraining), as JSON.
+of every configuration group), `labels` (label map by head), `provenance` (versions, git hash, pretraining), as JSON;
+and the checksum of `backbone.tensor_file`, so that a flipped bit is an error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
+from backbone.tensor_file import CHECKSUM, UNSEALED, read_tensor_file, seal
 from tasks.config.renamed import renamed
 from tasks.data.labels import LabelMap
 from tasks.runs.provenance import provenance
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from tasks.config.run import RunConfig
 
 FORMAT = "trident-1"
-MAX_HEADER = 100_000_000
 GROUPS = ("task", "backbone", "head", "transform", "data")
 """Configuration groups whose option a checkpoint and an exported file remember; data last."""
 
@@ -58,10 +59,9 @@ def is_foreign(source: str) -> bool:
     if not is_file(path) or path.suffix != ".safetensors":
         return is_file(path)
     try:
-        metadata = _read_json(path)[0].get("__metadata__", {})
-    except ValueError:
-        return False
-    return not (isinstance(metadata, dict) and str(metadata.get("format", "")).startswith("trident"))
+        return not read_tensor_file(path).metadata.get("format", "").startswith("trident")
+    except InputError:
+        return False  # `read_header` says what is wrong with it
 
 
 def is_file(path: Path) -> bool:
@@ -70,27 +70,6 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def _read_json(path: Path) -> tuple[dict[str, Any], int]:
-    """The JSON in front of a safetensors file, and where the tensors begin.
-
-    Raises:
-        ValueError: there is none.
-    """
-    with path.open("rb") as content:
-        start = content.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 0 < length <= MAX_HEADER:
-            raise ValueError("its header has no length that it could have")
-        text = content.read(length)
-    try:
-        found = json.loads(text)
-    except RecursionError:
-        raise ValueError("its header is nested too deep") from None
-    if not isinstance(found, dict):
-        raise ValueError("its header is no table")
-    return found, 8 + length
 
 
 def read_header(path: str) -> Header:
@@ -103,14 +82,10 @@ def read_header(path: str) -> Header:
     if not is_file(file):
         raise InputError(f"checkpoint={path}: no such file; give the model.safetensors of a run")
     try:
-        tensors, start = _read_json(file)
-        metadata = tensors.pop("__metadata__", {})
-        end = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
-        version = metadata.get("format")
-    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise InputError(f"checkpoint={path}: is no safetensors file, or damaged ({error})") from error
-    if file.stat().st_size != start + end:
-        raise InputError(f"checkpoint={path}: is cut short; copy it again")
+        metadata = read_tensor_file(file).metadata
+    except InputError as error:
+        raise InputError(f"checkpoint={error}") from None
+    version = metadata.get("format")
     if version != FORMAT:
         raise InputError(f"checkpoint={path}: has format {version}; this version reads {FORMAT}")
     try:
@@ -152,9 +127,12 @@ def save_model(path: Path, model: nn.Module, header: Header) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    texts = {"format": FORMAT} | {name: json.dumps(getattr(header, name)) for name in Header.__slots__}
+    texts = {"format": FORMAT, CHECKSUM: UNSEALED} | {
+        name: json.dumps(getattr(header, name)) for name in Header.__slots__
+    }
     with whole_file(path, durable=True) as part:
         save_file(tensors, part, metadata=texts)
+        seal(part)
 
 
 def left_out(config: RunConfig, header: Header) -> list[str]:
@@ -195,6 +173,26 @@ def check_labels(source: str, known: LabelMap, wanted: LabelMap) -> None:
         )
 
 
+def read_checkpoint(path: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name.
+
+    Raises:
+        InputError: the file is damaged, or a value is NaN or infinite.
+    """
+    from backbone.weights.files import read_safetensors  # brings torch along
+
+    try:
+        tensors, _ = read_safetensors(path)
+    except InputError as error:
+        raise InputError(f"checkpoint={error}") from None
+    spoiled = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+    if spoiled is not None:
+        raise InputError(
+            f"checkpoint={path}: {spoiled} holds NaN or infinite values: its training diverged; use another checkpoint"
+        )
+    return tensors
+
+
 def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> None:
     """Every tensor of a checkpoint into a model of the same shape.
 
@@ -202,15 +200,10 @@ def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> N
         left_out: heads of the checkpoint that the model is built without; what only they need may be missing in it.
 
     Raises:
-        InputError: a tensor is missing, too many, or of another shape; the message names the first.
+        InputError: the file is damaged, or a value is not finite; a tensor is missing, too many, or of another shape;
+            the message names the first.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        theirs = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"checkpoint={path}: is damaged ({error}); copy it again") from error
+    theirs = read_checkpoint(path)
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     for name in [name for name in theirs if name not in ours]:

@@ -32,7 +32,7 @@ def test_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x.safetensors: no such file; give the model.safetensors of a run"):
         read_header(str(path))
     path.write_bytes(b"not this")
-    with pytest.raises(InputError, match="is no safetensors file, or damaged"):
+    with pytest.raises(InputError, match="is no safetensors file, or is damaged"):
         read_header(str(path))
     save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(InputError, match=r"has format None; this version reads trident-1"):
@@ -49,6 +49,24 @@ def test_a_header_that_lacks_something(tmp_path: Path, lost: str) -> None:
     save_file({"a": torch.zeros(2)}, path, there | {lost: "{"})
     with pytest.raises(InputError, match=r"its header is incomplete or damaged \(Expecting .*\); copy it again"):
         read_header(str(path))
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, nn.Linear(3, 2), HEADER)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^checkpoint=.*: is damaged: its contents are not those that were written"):
+        load_into(str(path), nn.Linear(3, 2))
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    spoiled = nn.Linear(3, 2)
+    nn.init.constant_(spoiled.bias, float("nan"))
+    save_model(tmp_path / "model.safetensors", spoiled, HEADER)
+    with pytest.raises(InputError, match=r"bias holds NaN or infinite values: its training diverged"):
+        load_into(str(tmp_path / "model.safetensors"), nn.Linear(3, 2))
 
 
 @pytest.mark.parametrize("kept", [1, 7, 50, -1])

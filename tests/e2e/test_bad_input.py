@@ -110,7 +110,7 @@ def test_checkpoint_of_another_kind(
     assert "holds another model" in capsys.readouterr().err
     file.write_bytes(file.read_bytes()[:-100])
     assert trident(monkeypatch, *words) == 2
-    assert "is cut short; copy it again" in capsys.readouterr().err
+    assert "it is cut short or longer); copy or get it again" in capsys.readouterr().err
 
 
 def test_truncated_picture_names_the_file(

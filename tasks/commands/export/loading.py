@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from backbone.tensor_file import read_tensor_file
 from tasks.build import build_model, labels_of
 from tasks.checkpoints.model_file import (
     GROUPS,
-    MAX_HEADER,
     check_labels,
     is_foreign,
     known_labels,
@@ -74,10 +73,5 @@ def licence_of(source: str) -> str | None:
     path = Path(source)
     if not path.is_file() or path.suffix != ".safetensors":
         return None
-    with path.open("rb") as content:
-        length = int.from_bytes(content.read(8), "little")
-        if length > MAX_HEADER:
-            return None
-        metadata = json.loads(content.read(length)).get("__metadata__", {})
-    found: str | None = metadata.get("licence") or metadata.get("license")
-    return found
+    metadata = read_tensor_file(path).metadata
+    return metadata.get("licence") or metadata.get("license")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 
@@ -10,6 +11,7 @@ from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
+from tasks.cli.literal import literal, text_keys
 from tasks.config.export import ExportConfig, Format
 from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
 from tasks.config.run import RunConfig
@@ -30,6 +32,9 @@ from tasks.data.transforms.config import (
     JointTransformConfig,
     SSDTransformConfig,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
@@ -85,3 +90,14 @@ def options() -> dict[str, list[str]]:
     return {
         group: sorted(name for name in names if not name.endswith("_schema")) for group, names in sorted(there.items())
     }
+
+
+def literal_words(words: Sequence[str], *, is_sweep: bool = False) -> list[str]:
+    """The words of a command, with paths and names in Hydra's quotes; see `tasks.cli.literal`."""
+    sections: dict[str, list[type]] = {"": [RunConfig]}
+    for place, node in NODES.items():
+        group = place.partition("/")[0]
+        kind = node if isinstance(node, type) else type(node)
+        for section in (group, "heads") if group == "head" else (group,):
+            sections.setdefault(section, []).append(kind)
+    return literal(words, text_keys(sections), is_sweep=is_sweep)

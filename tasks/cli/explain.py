@@ -44,6 +44,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
     if isinstance(error, ConfigCompositionException) and str(error).startswith(TWICE):
         return _twice(str(error).removeprefix(TWICE).partition(". To override")[0])
     if isinstance(error, OverrideParseException):
+        if "=" in (error.override or ""):
+            return f"{error.override}: cannot be read as it is; the value may need quotes, \"key='value'\""
         return f"{error.override}: is no override; write key=value, or group=option"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return str(error).splitlines()[0]

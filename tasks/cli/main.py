@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from conf.help import print_help
-from conf.schema import register
+from conf.schema import literal_words, register
 from tasks.cli.compose import plug, read
 from tasks.cli.leaving import FAILED, _errors_explained, _exit, hint
 from tasks.commands.dispatch import run_composed
@@ -28,12 +28,14 @@ def run() -> None:
     end_with_parent()
     register()
     words = sys.argv[1:] = with_new_names(sys.argv[1:], hint)
+    words = literal_words(words, is_sweep=bool(SWEEP.intersection(words)))
     with _errors_explained():
         if HELP.intersection(words):
             print_help([word for word in words if word not in HELP])
         elif SWEEP.intersection(words):
             _sweep([word for word in words if word not in SWEEP])
         elif any(word.startswith("-") for word in words):
+            sys.argv[1:] = words
             _hydra_command()
         else:
             with hydra.initialize_config_module("conf", version_base="1.3"):

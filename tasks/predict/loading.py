@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import OmegaConf
 
-from conf.schema import register
+from conf.schema import literal_words, register
 from tasks.cli.restore import with_checkpoint
 from tasks.config.run import Mode, RunConfig
 from tasks.predict.building import build_predictor
@@ -33,6 +33,7 @@ def load(checkpoint: str | Path, *words: str, device: str = "auto") -> Predictor
         InputError: the checkpoint does not fit, or there is no such device.
     """
     register()
+    words = tuple(literal_words(words))
     with hydra.initialize_config_module("conf", version_base="1.3"):
         composed = hydra.compose("config", overrides=list(words))
         told = {"checkpoint": str(checkpoint), "source": "", "mode": Mode.predict, "trainer": {"accelerator": device}}

@@ -109,7 +109,7 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 def _with_safe_names(jobs: Sequence[Job]) -> list[Job]:
     """Names that any file system takes; where two came to be the same or one is long, a hash of the words ends them."""
-    names = [UNSAFE.sub("_", job.name) for job in jobs]
+    names = [UNSAFE.sub("_", job.name.replace("'", "")) for job in jobs]
     safe = []
     for job, name in zip(jobs, names, strict=True):
         if names.count(name) > 1 or len(name) > MAX_NAME:

@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return f"ended with exit code {code}" * bool(code), False
 
     composed = cache(lambda words: compose.read(words))
-    monkeypatch.setattr("tasks.run.read", lambda words: composed(tuple(words)))
+    monkeypatch.setattr("tasks.cli.main.read", lambda words: composed(tuple(words)))
     monkeypatch.setattr(stand_in, "read", composed)
     monkeypatch.setattr(job.JobRunner, "_run", do_here)
     monkeypatch.setattr(sweep, "_measure", lambda *_: None)

@@ -91,11 +91,11 @@ class MobileNetConfig(ABC):
         return self.output_stride or self.last_stride or max(OUTPUT_STRIDES)
 
     @property
-    def architecture(self) -> Architecture:
+    def built(self) -> Architecture:
         """The network at this width and output stride."""
         return self.undilated().dilated(self.finest_stride, self.last_stride)
 
     @property
     def specs(self) -> dict[str, FeatureSpec]:
         """Channels and stride of every feature and level, in the order of computation."""
-        return self.architecture.specs
+        return self.built.specs

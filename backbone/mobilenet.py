@@ -50,7 +50,7 @@ class MobileNet(nn.Module):
     def __init__(self, config: MobileNetConfig, features: Sequence[str] = ("last",)) -> None:
         super().__init__()
         self.config = config
-        self.architecture = config.architecture
+        self.architecture = config.built
         self.specs: dict[str, FeatureSpec] = self.architecture.specs
         self.features = _in_order(features, self.specs)
         self.end = self.architecture.feature(self.features[-1])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hydra.core.config_store import ConfigStore
 
 from backbone.families.mobilenet_v2 import MobileNetV2Config
+from backbone.families.searched import SearchedConfig
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
@@ -40,6 +41,7 @@ NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
     "backbone/mobilenet_v2_dense": MobileNetV2Config(output_stride=16),
     "backbone/mobilenet_v2_joint": MobileNetV2Config(output_stride=16, last_stride=32),
+    "backbone/searched": SearchedConfig,
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,
     "head/ssdlite": SSDLiteConfig,

@@ -107,7 +107,7 @@ def loaded_by(module: str, seen: set[str] | None = None) -> set[str]:
 
 PRODUCT = files_of(*PACKAGES)
 LAYERS = (
-    "run", "cli", "commands", "build", "report", "predict", "deploy", "vision_task", "training", "inference",
+    "run", "cli", "commands", "build", "report", "predict", "search", "deploy", "vision_task", "training", "inference",
     "evaluators", "checkpoints", "distributed", "model", "data", "metrics", "drawing", "papers", "timing", "runs",
     "config",
 )  # fmt: skip

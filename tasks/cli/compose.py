@@ -10,6 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from backbone.architecture_file import read as read_architecture
+from backbone.families.searched import SearchedConfig
 from tasks.config.run import Command, RunConfig
 
 if TYPE_CHECKING:
@@ -37,12 +39,24 @@ def _read(composed: DictConfig) -> tuple[RunConfig, Command]:
         from tasks.cli.restore import with_checkpoint
 
         composed = with_checkpoint(composed, overrides)
+    _read_architecture(composed)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, RunConfig)
 
     written = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     assert isinstance(written, dict)
     return config, Command(overrides=overrides, choices=choices, written={str(key): written[key] for key in written})
+
+
+def _read_architecture(composed: DictConfig) -> None:
+    """Put in place of a file that holds a network what is in it: run folders and checkpoints need no other file.
+
+    Raises:
+        InputError: the file is none that holds a network.
+    """
+    path = OmegaConf.select(composed, "backbone.architecture")
+    if isinstance(path, str) and OmegaConf.get_type(composed.backbone) is SearchedConfig:
+        composed.backbone.architecture = read_architecture(path)
 
 
 def plug(part: Any) -> Any:

@@ -25,6 +25,8 @@ NESTED = re.compile(r"(heads@heads|data@data\.parts)\.[A-Za-z_]\w*", re.ASCII)
 """Keys of the options of several heads, and of several data sets."""
 RUN_OWNED = frozenset({"root", "annotations", "download", "weights", "beside"})
 """Keys that name a folder, a file or an address: they are the user's, and what a header says of them is left."""
+DATA_ONLY = frozenset({"architecture"})
+"""Keys whose values may be a file on the command line, and only what is in it in a header."""
 PATTERNS = frozenset({"images", "masks", "train_shards", "val_shards", "train_split", "val_split", "test_split"})
 """Keys whose values are looked for below a folder."""
 TARGET = "_target_"
@@ -95,6 +97,8 @@ def lay_over(node: DictConfig, saved: Mapping[str, Any], what: str, where: str) 
             raise InputError(f"{what}: its header says {_shown(full)}, which no file may; it is damaged or forged")
         if key in RUN_OWNED:
             continue
+        if key in DATA_ONLY and isinstance(value, str):
+            raise InputError(f"{what}: its header says {_shown(full)}={_shown(value)}, and a file names no other file")
         mine = node._get_node(key) if key in node else None
         if key == TARGET:
             if key not in node or node[key] != value:

@@ -40,7 +40,7 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
 def stage_features() -> list[str]:
     """The features that other implementations have modules for: no level and no part of a block but its expansion."""
     config = MobileNetV2Config()
-    levels = config.architecture.levels
+    levels = config.built.levels
     return [name for name in config.specs if name not in levels and not name.endswith(".depthwise")]
 
 

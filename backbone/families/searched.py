@@ -1,0 +1,34 @@
+"""A network that a search or a person wrote down: an `Architecture` as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backbone.architecture_file import from_plain, read
+from backbone.config import MobileNetConfig
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from backbone.architecture import Architecture
+
+
+@dataclass(kw_only=True, slots=True)
+class SearchedConfig(MobileNetConfig):
+    """Which network, as data, and with which weights to start."""
+
+    architecture: Any = None
+    """A file that a search wrote (architecture.yaml), or what is in it."""
+
+    def __post_init__(self) -> None:
+        if self.width != 1:
+            raise InputError(f"backbone.width={self.width}: a network as data has its channels; leave the width at 1")
+        if self.architecture is None:
+            raise InputError("backbone=searched: give backbone.architecture=FILE, the architecture.yaml of a search")
+        if isinstance(self.architecture, str):
+            self.architecture = read(self.architecture)
+        self.undilated()
+        MobileNetConfig.__post_init__(self)
+
+    def undilated(self) -> Architecture:
+        return from_plain(self.architecture)

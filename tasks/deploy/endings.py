@@ -91,7 +91,9 @@ class Boxes(Ending):
     def predict(self, outputs: Seen, sizes: Tensor) -> list[Detections]:
         scores, boxes = outputs.tensors
         height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
-        return detect(scores, boxes * boxes.new_tensor([width, height] * 2), sizes, **self.settings)
+        boxes = boxes * boxes.new_tensor([width, height] * 2)
+        score_threshold, nms_iou, most = (self.settings[name] for name in ("score_threshold", "nms_iou", "detections"))
+        return detect(scores, boxes, sizes, score_threshold=score_threshold, nms_iou=nms_iou, max_detections=most)
 
 
 class Cells(Ending):
@@ -163,8 +165,8 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
             return Classes({})
         case SSDLite():
             config = head.config
-            settings = {name: getattr(config, name) for name in ("score_threshold", "nms_iou", "detections")}
-            return Boxes(settings, head)
+            settings = {"score_threshold": config.score_threshold, "nms_iou": config.nms_iou}
+            return Boxes(settings | {"detections": config.max_detections}, head)
         case SegmentationHead():
             aligned = {"aligned_corners": head.config.aligned_corners}
             return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)

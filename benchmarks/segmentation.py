@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CLASSES = 21
 STRIDE = 16
-HEAD = build_head(DeepLabV3Config(), {"stage7": FeatureSpec(320, STRIDE)}, num_classes=CLASSES, image_size=513)
+HEAD = build_head(DeepLabV3Config(), {"context": FeatureSpec(320, STRIDE)}, num_classes=CLASSES, image_size=513)
 
 
 class Row(NamedTuple):

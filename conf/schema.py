@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
-    "backbone/mobilenet_v2_dense": MobileNetV2Config(output_stride=16),
-    "backbone/mobilenet_v2_joint": MobileNetV2Config(output_stride=16, last_stride=32),
     "backbone/searched": SearchedConfig,
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,

@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from backbone.build import build_backbone
 from backbone.errors import InputError
 from heads.build import build_head
-from tasks.config.heads import Kind, part_of
+from heads.kinds import Kind
+from tasks.config.heads import part_of
 from tasks.config.run import Mode, RunConfig, Task
 from tasks.config.training import LoggerConfig
 from tasks.data import build as data_sets

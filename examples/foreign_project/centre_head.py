@@ -38,7 +38,7 @@ class CentreOutputs(NamedTuple):
 class CentreHeadConfig:
     """What `head/centre.yaml` fills in; `tasks.run` calls `build`."""
 
-    taps: list[str] = field(default_factory=lambda: ["stage3", "stage5", "stage7"])
+    taps: list[str] = field(default_factory=lambda: ["c3", "c4", "c5"])
     channels: int = 64
 
     def build(self, specs: Mapping[str, FeatureSpec], *, num_classes: int, image_size: int) -> CentreHead:

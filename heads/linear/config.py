@@ -6,15 +6,21 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2 and section 6.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from backbone.errors import InputError
+from heads.kinds import Kind
 
 
 @dataclass(kw_only=True, slots=True)
 class LinearConfig:
     """Pooling, dropout and one linear layer on the last feature of a MobileNet."""
 
+    KIND: ClassVar[Kind] = Kind.classification
+    OUTPUT_STRIDE: ClassVar[int] = 32
+    """What it asks of a backbone whose output stride is left open."""
     tap: str = "last"
+    """The level, or feature, of the backbone that is pooled."""
     dropout: float = 0.2
     """Share of the pooled features that training leaves out."""
     label_smoothing: float = 0.1

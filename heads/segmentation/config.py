@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from backbone.errors import InputError
+from heads.kinds import Kind
 
 
 @dataclass(kw_only=True, slots=True)
 class SegmentationConfig:
     """A segmentation head on the context of a backbone."""
 
-    tap: str = "stage7"
+    KIND: ClassVar[Kind] = Kind.segmentation
+    OUTPUT_STRIDE: ClassVar[int] = 16
+    """What it asks of a backbone whose output stride is left open."""
+    tap: str = "context"
+    """The level, or feature, of the backbone that is looked at."""
     channels: int = 256
     """Channels of every branch and of the projection, at any width of the backbone."""
     aligned_corners: bool = True

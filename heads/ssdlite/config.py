@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 from backbone.architecture import Padding
 from backbone.errors import InputError
+from heads.kinds import Kind
 
 
 class ClassScore(Enum):
@@ -23,7 +25,11 @@ class ClassScore(Enum):
 class SSDLiteConfig:
     """SSDLite on two taps of a MobileNet, and four extra layers. The defaults are the paper's and its reference's."""
 
-    taps: list[str] = field(default_factory=lambda: ["stage6.expand", "last"])
+    KIND: ClassVar[Kind] = Kind.detection
+    OUTPUT_STRIDE: ClassVar[int] = 32
+    """What it asks of a backbone whose output stride is left open."""
+    taps: list[str] = field(default_factory=lambda: ["c4.expand", "last"])
+    """Levels, or features, of the backbone that have boxes, the finest first."""
     extra_channels: list[int] = field(default_factory=lambda: [512, 256, 256, 128])
     extra_width: float = 1.0
     """Multiplier of the extra layers' channels, at least 16 of them."""

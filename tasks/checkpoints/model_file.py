@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from backbone.disk import whole_file
 from backbone.errors import InputError
 from backbone.tensor_file import CHECKSUM, UNSEALED, read_tensor_file, seal
-from tasks.config.renamed import renamed
+from tasks.config.renamed import new_option, renamed
 from tasks.data.labels import LabelMap
 from tasks.runs.provenance import provenance
 
@@ -94,6 +94,7 @@ def read_header(path: str) -> Header:
         raise InputError(f"checkpoint={path}: its header is incomplete or damaged ({error}); copy it again") from error
     check_tables(f"checkpoint={path}", plain)
     plain["config"] = renamed(plain["config"])
+    plain["choices"] = {group: new_option(group, option) for group, option in plain["choices"].items()}
     check_label_maps(f"checkpoint={path}", plain["labels"])
     return Header(**plain)
 

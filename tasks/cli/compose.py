@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from backbone.architecture_file import read as read_architecture
 from backbone.families.searched import SearchedConfig
+from tasks.cli.strides import fill_in_strides
 from tasks.config.run import Command, RunConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def _read(composed: DictConfig) -> tuple[RunConfig, Command]:
 
         composed = with_checkpoint(composed, overrides)
     _read_architecture(composed)
+    fill_in_strides(composed)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, RunConfig)
 

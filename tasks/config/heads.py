@@ -5,29 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
 from heads.deeplabv3.config import DeepLabV3Config
+from heads.kinds import Kind
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-class Kind(Enum):
-    """What a head learns: a class for the image, boxes, or a class for every pixel."""
-
-    classification = "classification"
-    detection = "detection"
-    segmentation = "segmentation"
-
-    @property
-    def main_metric(self) -> str:
-        """The metric that tells which weights are best; larger is better."""
-        return {Kind.classification: "top1", Kind.detection: "map", Kind.segmentation: "miou"}[self]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -111,12 +98,31 @@ def check_heads(task: str, mode: str, heads: Mapping[Any, Any], data: Any) -> No
             raise InputError(f"heads.{name}.lr_factor={head.lr_factor}: must not be negative; 0 freezes the head")
         if head.head is None:
             raise InputError(f"heads.{name}.head: is not set; say +head@heads.{name}.head=ssdlite or another head")
+        check_kind(f"heads.{name}.kind={head.kind.value}", head.kind, head.head)
     if not heads:
         raise InputError(f"heads: there are none; add one by +heads@heads.NAME=ssdlite, or leave task={MANY} out")
     if mode == "train" and not any(head.lr_factor for head in heads.values()):
         raise InputError("heads.*.lr_factor=0: of every head, so none learns; give one a positive factor")
     if mode in READS_DATA:
         check_parts(heads, data)
+
+
+def check_kind(what: str, kind: Kind, head: Any) -> None:
+    """Check that a head learns what it is to learn; of a foreign one that says nothing of it, that is believed.
+
+    Args:
+        what: the word that says the kind.
+        head: its configuration.
+    Raises:
+        InputError: it learns something else.
+    """
+    its = getattr(head, "KIND", kind)
+    if its is not kind:
+        name = type(head).__name__.removesuffix("Config").lower()
+        raise InputError(
+            f"{what}: needs a head for {kind.value}, and head={name} is for {its.value}; name another head, or say"
+            f" {what.partition('=')[0]}={its.value}"
+        )
 
 
 def _is_mixed(data: Any) -> bool:

@@ -29,6 +29,25 @@ def new_name(key: str) -> str:
     return key
 
 
+VALUES: dict[str, tuple[Any, Any]] = {
+    HEAD + "taps": (["stage6.expand", "last"], ["c4.expand", "last"]),
+    HEAD + "tap": ("stage7", "context"),
+}
+"""Old defaults, by the new full name of the key, and what they are called now: the same features by their level."""
+OPTIONS = {
+    "backbone": {
+        "mobilenet_v2_dense": ("mobilenet_v2", {"output_stride": 16}),
+        "mobilenet_v2_joint": ("mobilenet_v2", {"output_stride": 16, "last_stride": 32}),
+    }
+}
+"""Old options of a group: the new one, and the values that made the difference."""
+
+
+def new_option(group: str, option: object) -> object:
+    """Name of a group's option as it is now."""
+    return OPTIONS.get(group, {}).get(str(option), (option, {}))[0]
+
+
 def with_new_names(words: Sequence[str], hint: Callable[[str], None]) -> list[str]:
     """Words of a command with the keys as they are named now.
 
@@ -38,6 +57,15 @@ def with_new_names(words: Sequence[str], hint: Callable[[str], None]) -> list[st
     found = []
     for word in words:
         sign, key, value = _parts(word)
+        if key in OPTIONS and value.removeprefix("=") in OPTIONS[key]:
+            option, values = OPTIONS[key][value.removeprefix("=")]
+            added = [f"{key}.{name}={number}" for name, number in values.items()]
+            hint(
+                f"{key}{value} is {' '.join([f'{key}={option}', *added])} now; the old name goes with the next release"
+            )
+            given = {_parts(other)[1] for other in words}
+            found += [f"{sign}{key}={option}", *(word for word in added if word.partition("=")[0] not in given)]
+            continue
         new = new_name(key)
         if new != key:
             hint(f"{key} is {new} now; the old name goes with the next release")
@@ -58,9 +86,10 @@ def renamed(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     Args:
         where: full name of the node, ending in a dot; empty: the root.
     """
-    return {
-        new_name(f"{where}{key}").removeprefix(where): renamed(value, f"{where}{key}.")
-        if isinstance(value, dict)
-        else value
-        for key, value in config.items()
-    }
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        full = new_name(f"{where}{key}")
+        values = next((values for pattern, values in VALUES.items() if re.fullmatch(pattern, full)), (value, value))
+        new = values[1] if value == values[0] else value
+        found[full.removeprefix(where)] = renamed(value, f"{where}{key}.") if isinstance(value, dict) else new
+    return found

@@ -8,9 +8,10 @@ from typing import Any
 
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
+from heads.kinds import Kind
 from tasks.config.evaluation import EvaluationConfig
 from tasks.config.export import ExportConfig
-from tasks.config.heads import HeadConfig, Kind, check_heads
+from tasks.config.heads import HeadConfig, check_heads, check_kind
 from tasks.config.inspect import InspectConfig
 from tasks.config.pack import PackConfig
 from tasks.config.predict import PredictConfig
@@ -93,6 +94,8 @@ class RunConfig:
             raise InputError(f"seed={self.seed}: must not be negative")
         if self.only is not None and self.checkpoint is None:
             raise InputError(f"only={list(self.only)}: chooses among the heads of a checkpoint; give checkpoint=FILE")
+        if self.task is not Task.multitask and self.head is not None:
+            check_kind(f"task={self.task.value}", Kind(self.task.value), self.head)
         check_heads(self.task.value, self.mode.value, self.heads or {}, self.data)
         self._check_artifact()
         if self.trainer.max_epochs is None and self.trainer.max_steps is None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
 from tasks.checkpoints.model_file import check_label_maps, check_tables, is_file
-from tasks.config.renamed import renamed
+from tasks.config.renamed import new_option, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +104,7 @@ def read_artifact(path: str) -> ArtifactHeader:
         raise InputError(f"artifact={path}: its header does not fit, in {wrong}; export it again")
     _check(f"artifact={path}", plain)
     plain["config"] = renamed(plain["config"])
+    plain["choices"] = {group: new_option(group, option) for group, option in plain["choices"].items()}
     header = ArtifactHeader(**plain)
     if set(header.labels) != set(header.heads):
         raise InputError(

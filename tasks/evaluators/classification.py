@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tasks.config.heads import Kind
+from heads.kinds import Kind
 from tasks.data.splits import ClassificationData
 from tasks.drawing.class_sheet import Answer, class_sheet
 from tasks.drawing.contact_sheet import spread

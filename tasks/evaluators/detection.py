@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import write_whole
-from tasks.config.heads import Kind
+from heads.kinds import Kind
 from tasks.data.splits import DetectionData
 from tasks.drawing.boxes import Boxes
 from tasks.drawing.contact_sheet import Pair, contact_sheet, spread

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from heads.kinds import Kind
 from heads.structures import SegmentationTargets
-from tasks.config.heads import Kind
 from tasks.data.splits import SegmentationData
 from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
 from tasks.drawing.masks import legend, write_palette_png

@@ -43,8 +43,11 @@ def test_words_of_a_command() -> None:
 
 
 def test_a_configuration() -> None:
-    old = {"head": {"detections": 3, "nms_iou": 0.5}, "heads": {"a": {"factor": 2.0, "head": {"matched_iou": 0.4}}}}
+    old = {
+        "head": {"detections": 3, "nms_iou": 0.5, "taps": ["stage6.expand", "last"]},
+        "heads": {"a": {"factor": 2.0, "head": {"matched_iou": 0.4}}},
+    }
     assert renamed(old) == {
-        "head": {"max_detections": 3, "nms_iou": 0.5},
+        "head": {"max_detections": 3, "nms_iou": 0.5, "taps": ["c4.expand", "last"]},
         "heads": {"a": {"lr_factor": 2.0, "head": {"match_iou": 0.4}}},
     }

@@ -47,7 +47,7 @@ def test_a_foreign_head_trains_and_evaluates(
     run = tmp_path / "run"
     figures = json.loads((run / "metrics.json").read_text())
     assert "map" in figures["val"]
-    assert yaml.safe_load((run / "config.yaml").read_text())["head"]["taps"] == ["stage3", "stage5", "stage7"]
+    assert yaml.safe_load((run / "config.yaml").read_text())["head"]["taps"] == ["c3", "c4", "c5"]
     again = tmp_path / "again"
     words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", f"run_dir={again}", CONFIG_DIR)
     assert trident(monkeypatch, *words) == 2

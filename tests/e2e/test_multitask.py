@@ -37,7 +37,7 @@ def test_trains_three_heads_and_leaves_their_files(run: Path) -> None:
     columns = (run / "csv" / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"gradient/objects", "weight/regions", "val/main", "val/objects/map"} <= set(columns)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["heads"]["objects"]["head"]["taps"] == ["stage6.expand", "last"]
+    assert config["heads"]["objects"]["head"]["taps"] == ["c4.expand", "last"]
     assert config["head"] is None
 
 

@@ -29,7 +29,7 @@ from tests.backbone.foreign import randomise
 if TYPE_CHECKING:
     from heads.deeplabv3.head import DeepLabV3
 
-SPECS = {"stage5": FeatureSpec(24, 16), "stage7": FeatureSpec(20, 16)}
+SPECS = {"stage5": FeatureSpec(24, 16), "context": FeatureSpec(20, 16)}
 
 
 def small_head(num_classes: int = 5, **options: object) -> DeepLabV3:
@@ -58,7 +58,9 @@ def test_cost_is_the_papers(aspp: Aspp, output_stride: int, parameters: float, m
 
 @pytest.mark.parametrize(("stride", "rates"), [(8, [12, 24, 36]), (16, [6, 12, 18]), (32, [3, 6, 9])])
 def test_atrous_rates_follow_from_the_stride(stride: int, rates: list[int]) -> None:
-    head = build_head(DeepLabV3Config(aspp=Aspp.full), {"stage7": FeatureSpec(8, stride)}, num_classes=2, image_size=64)
+    head = build_head(
+        DeepLabV3Config(aspp=Aspp.full), {"context": FeatureSpec(8, stride)}, num_classes=2, image_size=64
+    )
     branches = [branch.conv for branch in head.aspp.branches]
     assert [conv.dilation[0] for conv in branches] == [1, *rates]
     assert [conv.kernel_size[0] for conv in branches] == [1, 3, 3, 3]
@@ -70,7 +72,7 @@ def test_a_batch_of_one_trains(aspp: Aspp, height: int, width: int) -> None:
     """Also where the map has one cell, so that nothing in the head has a batch to take statistics of."""
     torch.manual_seed(0)
     head = small_head(aspp=aspp).train()
-    logits = head({"stage7": torch.randn(1, 20, height, width)})
+    logits = head({"context": torch.randn(1, 20, height, width)})
     assert logits.shape == (1, 5, height, width)
     masks = torch.randint(5, (1, 16 * height, 16 * width), dtype=torch.uint8)
     head.loss(logits, SegmentationTargets(masks))["pixel"].backward()
@@ -227,7 +229,7 @@ def test_two_hundred_and_fifty_five_classes() -> None:
             {"class_weights": [1.0, 2.0]},
             "head.class_weights=[1.0, 2.0]: must be 5 numbers, one for each class",
         ),
-        ({"tap": "lost"}, "head.tap=lost: the backbone has no such feature; it has stage5, stage7"),
+        ({"tap": "lost"}, "head.tap=lost: the backbone has no such feature; it has stage5, context"),
     ],
 )
 def test_what_does_not_fit(options: dict[str, object], message: str) -> None:

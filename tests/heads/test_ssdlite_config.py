@@ -65,4 +65,4 @@ def test_a_wrong_attribute_is_an_error() -> None:
 
 def test_defaults_are_not_shared() -> None:
     SSDLiteConfig().taps.append("x")
-    assert SSDLiteConfig().taps == ["stage6.expand", "last"]
+    assert SSDLiteConfig().taps == ["c4.expand", "last"]

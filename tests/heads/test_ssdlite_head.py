@@ -19,7 +19,7 @@ from heads.ssdlite.head import SSDLite
 
 SPECS = {
     "stage3": FeatureSpec(16, 8),
-    "stage6.expand": FeatureSpec(24, 16),
+    "c4.expand": FeatureSpec(24, 16),
     "stage6": FeatureSpec(20, 32),
     "last": FeatureSpec(32, 32),
 }
@@ -70,7 +70,7 @@ def test_shapes(image_size: int, padding: Padding) -> None:
     assert head.default_boxes_cxcywh.shape == (boxes, 4)
 
 
-@pytest.mark.parametrize("taps", [["last"], ["stage6"], ["stage3", "stage6.expand", "last"]])
+@pytest.mark.parametrize("taps", [["last"], ["stage6"], ["stage3", "c4.expand", "last"]])
 @pytest.mark.parametrize("extra_channels", [[], [16], [32, 64, 16]])
 def test_other_taps_and_extra_layers(taps: list[str], extra_channels: list[int]) -> None:
     head = small_head(SSDLiteConfig(taps=taps, extra_channels=extra_channels))
@@ -83,21 +83,19 @@ def test_other_taps_and_extra_layers(taps: list[str], extra_channels: list[int])
 
 def test_predictions_lie_on_their_default_boxes() -> None:
     """A cell's prediction comes from that cell: light in one corner moves only the boxes of that corner."""
-    head = small_head(SSDLiteConfig(taps=["stage6.expand"], extra_channels=[]))
-    dark = {"stage6.expand": torch.zeros(1, 24, 10, 10)}
-    lit = {"stage6.expand": dark["stage6.expand"].clone()}
-    lit["stage6.expand"][:, :, 1, 7] = 5.0
+    head = small_head(SSDLiteConfig(taps=["c4.expand"], extra_channels=[]))
+    dark = {"c4.expand": torch.zeros(1, 24, 10, 10)}
+    lit = {"c4.expand": dark["c4.expand"].clone()}
+    lit["c4.expand"][:, :, 1, 7] = 5.0
     moved = (head(lit).deltas - head(dark).deltas).abs().amax(dim=-1)[0] > 1e-7
     centres = head.default_boxes_cxcywh[moved, :2] * 10
     assert set(map(tuple, centres.tolist())) == {(x + 0.5, y + 0.5) for x, y in product((6, 7, 8), (0, 1, 2))}
 
 
 def test_a_missing_tap_lists_the_names_there_are() -> None:
-    message = (
-        "head.taps=['stage6.expand', 'lost']: the backbone has no ['lost']; it has stage3, stage6.expand, stage6, last"
-    )
+    message = "head.taps=['c4.expand', 'lost']: the backbone has no ['lost']; it has stage3, c4.expand, stage6, last"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        small_head(SSDLiteConfig(taps=["stage6.expand", "lost"]))
+        small_head(SSDLiteConfig(taps=["c4.expand", "lost"]))
 
 
 @pytest.mark.parametrize(("extra_width", "channels"), [(1.0, [512, 256, 256, 128]), (0.35, [179, 89, 89, 44])])

@@ -166,7 +166,7 @@ def test_gradient_norms_by_hand() -> None:
 
 
 def test_the_last_feature_that_all_share() -> None:
-    assert shared_feature(model()) == "stage7"
+    assert shared_feature(model()) == "context"
     assert shared_feature(model(("scene", "objects"))) == "last"
 
 

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from backbone.errors import InputError
 from conf.schema import options, register
 from heads.deeplabv3.config import DeepLabV3Config
+from heads.kinds import Kind
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.config.heads import Kind
 from tasks.config.run import RunConfig
 from tasks.config.training import Algorithm
 from tasks.data.config import FolderConfig

@@ -92,7 +92,8 @@ def main() -> None:
             target = folder / side / f"{task}_evaluated"
             if not (target / "metrics.json").exists():
                 model = folder / "before" / task / "model.safetensors"
-                run(checkout, "mode=evaluate", f"checkpoint={model}", f"run_dir={target}", "trainer.accelerator=cpu")
+                own = (f"checkpoint={model}", f"run_dir={target}", words[-1], "trainer.accelerator=cpu")
+                run(checkout, "mode=evaluate", *own)
         evaluated = (results(folder / side / f"{task}_evaluated") for side in ("before", "after"))
         same &= compare(f"{task}, the older one's file evaluated", *evaluated)
     sys.exit(0 if same else 1)

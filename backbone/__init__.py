@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backbone.architecture import Padding
-    from backbone.build import MobileNetV2
+    from backbone.build import MobileNetV1, MobileNetV2, MobileNetV3Large, MobileNetV3Small
     from backbone.errors import InputError
+    from backbone.families.mobilenet_v1 import MobileNetV1Config
     from backbone.families.mobilenet_v2 import MobileNetV2Config
+    from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig
     from backbone.features import Features, FeatureSpec
     from backbone.mobilenet import MobileNet
     from backbone.weights import LoadReport, load
@@ -27,8 +29,14 @@ __all__ = [
     "InputError",
     "LoadReport",
     "MobileNet",
+    "MobileNetV1",
+    "MobileNetV1Config",
     "MobileNetV2",
     "MobileNetV2Config",
+    "MobileNetV3Large",
+    "MobileNetV3LargeConfig",
+    "MobileNetV3Small",
+    "MobileNetV3SmallConfig",
     "Padding",
     "load",
 ]
@@ -39,8 +47,14 @@ _HOME = {
     "InputError": "errors",
     "LoadReport": "weights",
     "MobileNet": "mobilenet",
+    "MobileNetV1": "build",
+    "MobileNetV1Config": "families.mobilenet_v1",
     "MobileNetV2": "build",
     "MobileNetV2Config": "families.mobilenet_v2",
+    "MobileNetV3Large": "build",
+    "MobileNetV3LargeConfig": "families.mobilenet_v3",
+    "MobileNetV3Small": "build",
+    "MobileNetV3SmallConfig": "families.mobilenet_v3",
     "Padding": "architecture",
     "load": "weights",
 }

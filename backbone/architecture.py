@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
-from backbone.features import FeatureSpec
+from backbone.features import Activation, ConvSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +31,6 @@ class Padding(Enum):
     tf_same = "tf_same"
 
 
-class Activation(Enum):
-    """Function after a convolution and its normalisation."""
-
-    relu = "relu"
-    relu6 = "relu6"
-    hardswish = "hardswish"
-
-
 class Shortcut(Enum):
     """Which ends of a block a sum joins: its input and output where both are alike, or none."""
 
@@ -50,14 +42,6 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """Round to the nearest multiple of `divisor`, never below it and never below 90 % of `value`."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * value else rounded + divisor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvSpec:
-    """A convolution with its normalisation and activation: the stem or the last layer."""
-
-    channels: int
-    activation: Activation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +62,8 @@ class BlockSpec:
     linear: bool = True
     """Whether the projection has no activation; false in V1."""
     shortcut: Shortcut = Shortcut.bottleneck
+    separable: bool = True
+    """false: the projection itself is a full convolution with this kernel, and no depthwise one is before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +80,7 @@ class Architecture:
             segmentation looks at.
         last_stride: input pixels from one cell to the next at `last`, where it is coarser than the last stage; None: as
             there.
+        hidden: the layer behind pooling that a classifier of `last` has, without normalisation; None: there is none.
     """
 
     stem: ConvSpec
@@ -101,6 +88,7 @@ class Architecture:
     last: ConvSpec | None
     levels: Mapping[str, str]
     last_stride: int | None = None
+    hidden: ConvSpec | None = None
 
     def feature(self, name: str) -> str:
         """The feature that a level is; a feature's own name stays."""
@@ -122,7 +110,8 @@ class Architecture:
                 stride *= block.stride
                 filtered = block.expanded or channels
                 channels = block.channels
-            found[f"{stage}.depthwise"] = FeatureSpec(filtered, stride)
+            if blocks[-1].separable:
+                found[f"{stage}.depthwise"] = FeatureSpec(filtered, stride)
             found[stage] = FeatureSpec(channels, stride)
         if self.last is not None:
             found["last"] = FeatureSpec(self.last.channels, stride)
@@ -130,16 +119,19 @@ class Architecture:
         for name, spec in found.items():
             specs[name] = spec
             specs |= {level: spec for level, feature in self.levels.items() if feature == name}
-        if self.last_stride is not None:
-            specs["last"] = FeatureSpec(specs["last"].channels, self.last_stride)
+        if "last" in specs:
+            last = specs["last"]
+            specs["last"] = FeatureSpec(last.channels, self.last_stride or last.stride, self.hidden)
         return specs
 
-    def dilated(self, output_stride: int, last_stride: int | None = None) -> Architecture:
+    def dilated(
+        self, output_stride: int, last_stride: int | None = None, *, dilate_first: bool = False
+    ) -> Architecture:
         """The same network with no feature coarser than `output_stride`, but for `last` where `last_stride` is.
 
         Where the resolution would fall below, a block keeps it and the blocks after it are dilated instead; the block
         that would have strided still has the old rate (DeepLabv3's rule, as its reference does it). Several libraries
-        dilate that block too, and imported weights then give other outputs.
+        dilate that block too, which `dilate_first` does: under the other rule imported weights give other outputs.
         """
         stride, rate = 2, 1
         stages = {}
@@ -150,8 +142,9 @@ class Architecture:
                     stride *= block.stride
                     dilated.append(replace(block, dilation=rate))
                 else:
-                    dilated.append(replace(block, stride=1, dilation=rate, shortcut=Shortcut.none))
-                    rate *= block.stride
+                    before, rate = rate, rate * block.stride
+                    first = rate if dilate_first else before
+                    dilated.append(replace(block, stride=1, dilation=first, shortcut=Shortcut.none))
             stages[stage] = tuple(dilated)
         return replace(self, stages=stages, last_stride=last_stride)
 

@@ -6,14 +6,15 @@ The file is YAML in the form that is JSON, too, a line for every block: it is re
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from backbone.architecture import Architecture, BlockSpec, ConvSpec
+from backbone.architecture import Architecture, BlockSpec
 from backbone.disk import whole_file
 from backbone.errors import InputError
+from backbone.features import ConvSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ MAX_BYTES = 1_000_000
 MAX_CHANNELS = 16_384
 MAX_BLOCKS = 200
 ALLOWED = {"kernel": (1, 3, 5, 7, 9, 11), "stride": (1, 2), "dilation": (1, 2, 4, 8)}
-PARTS = ("stem", "stages", "last", "levels")
+PARTS = ("stem", "stages", "last", "levels", "hidden")
 
 
 def to_plain(architecture: Architecture) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def to_plain(architecture: Architecture) -> dict[str, Any]:
         "stages": {stage: [_to_plain(block) for block in blocks] for stage, blocks in architecture.stages.items()},
         "last": None if architecture.last is None else _to_plain(architecture.last),
         "levels": dict(architecture.levels),
+        "hidden": None if architecture.hidden is None else _to_plain(architecture.hidden),
     }
 
 
@@ -43,6 +45,8 @@ def from_plain(plain: Any) -> Architecture:
     Raises:
         InputError: a key is missing or unknown, or a value is out of range; the message says what is allowed.
     """
+    if isinstance(plain, dict):
+        plain = {"hidden": None, **plain}  # files of earlier versions say nothing of it
     _check_keys("architecture", plain, PARTS)
     stages, levels = plain["stages"], plain["levels"]
     for name, part in (("stages", stages), ("levels", levels)):
@@ -63,12 +67,13 @@ def from_plain(plain: Any) -> Architecture:
         },
         last=None if plain["last"] is None else _spec(ConvSpec, "last", plain["last"]),
         levels={},
+        hidden=None if plain["hidden"] is None else _spec(ConvSpec, "hidden", plain["hidden"]),
     )
     there = architecture.specs
     for level, feature in levels.items():
         if not isinstance(level, str) or feature not in there:
             raise InputError(f"architecture.levels.{level}: {feature!r} is no feature; there are {', '.join(there)}")
-    return Architecture(stem=architecture.stem, stages=architecture.stages, last=architecture.last, levels=dict(levels))
+    return replace(architecture, levels=dict(levels))
 
 
 def read(path: str) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def write(path: Path, architecture: Architecture) -> None:
     others = {name: json.dumps(plain[name]) for name in PARTS if name != "stages"}
     text = (
         f'{{\n  "stem": {others["stem"]},\n  "stages": {{\n{stages}\n  }},\n'
-        f'  "last": {others["last"]},\n  "levels": {others["levels"]}\n}}\n'
+        f'  "last": {others["last"]},\n  "levels": {others["levels"]},\n  "hidden": {others["hidden"]}\n}}\n'
     )
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -118,6 +123,8 @@ def _to_plain(spec: BlockSpec | ConvSpec) -> dict[str, Any]:
 def _spec(kind: type[SpecT], where: str, plain: Any) -> SpecT:
     """A part's specification, every value checked by its declared type."""
     hints = get_type_hints(kind)
+    if isinstance(plain, dict) and kind is BlockSpec:
+        plain = {"separable": True, **plain}  # files of earlier versions say nothing of it
     _check_keys(f"architecture.{where}", plain, hints)
     return kind(**{name: _value(f"architecture.{where}.{name}", name, hints[name], plain[name]) for name in hints})
 

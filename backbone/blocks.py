@@ -6,13 +6,14 @@ Shapes: N images, C channels, H W cells.
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone.architecture import Activation, Padding, Shortcut
+from backbone.architecture import Padding, Shortcut
 from backbone.dilated import dilated_depthwise, is_faster
+from backbone.features import Activation
 
 if TYPE_CHECKING:
     from backbone.architecture import BlockSpec
@@ -172,7 +173,8 @@ class Block(nn.Module):
         hidden = spec.expanded or in_channels
         alike = spec.stride == 1 and in_channels == spec.channels
         self.shortcut = spec.shortcut is Shortcut.bottleneck and alike and not until
-        self.split = 1 if spec.expanded is None or spec.squeeze is not None else split
+        in_parts = spec.expanded is not None and spec.squeeze is None and spec.separable
+        self.split = split if in_parts else 1
         self.expand = (
             nn.Identity()
             if spec.expanded is None
@@ -180,22 +182,26 @@ class Block(nn.Module):
         )
         if until == "expand":
             return
-        self.depthwise = ConvNormAct(
-            hidden,
-            hidden,
-            spec.kernel,
-            stride=spec.stride,
-            dilation=spec.dilation,
-            groups=hidden,
-            padding=padding,
-            activation=spec.activation,
-            norm=norm,
+        spatial: dict[str, Any] = {
+            "kernel": spec.kernel,
+            "stride": spec.stride,
+            "dilation": spec.dilation,
+            "padding": padding,
+        }
+        self.depthwise = (
+            ConvNormAct(hidden, hidden, **spatial, groups=hidden, activation=spec.activation, norm=norm)
+            if spec.separable
+            else nn.Identity()
         )
         if until == "depthwise":
             return
         self.squeeze = nn.Identity() if spec.squeeze is None else SqueezeExcitation(hidden, spec.squeeze)
         self.project = ConvNormAct(
-            hidden, spec.channels, activation=None if spec.linear else spec.activation, norm=norm
+            hidden,
+            spec.channels,
+            **({} if spec.separable else spatial),
+            activation=None if spec.linear else spec.activation,
+            norm=norm,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -217,6 +223,7 @@ class Block(nn.Module):
         normalisation follows the sum.
         """
         assert isinstance(self.expand, ConvNormAct)
+        assert isinstance(self.depthwise, ConvNormAct)
         hidden = self.depthwise.conv.out_channels
         size = -(-hidden // self.split)
         total: Tensor | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from backbone.architecture import Padding
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
+from backbone.families.mobilenet_v1 import MobileNetV1Config
 from backbone.families.mobilenet_v2 import MobileNetV2Config
+from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig, ReducedTail
 from backbone.mobilenet import MobileNet
 from backbone.weights import load
 
@@ -34,24 +36,51 @@ def build_backbone(config: Any, features: Sequence[str]) -> nn.Module:
     return built
 
 
-class MobileNetV2(MobileNet):
-    """MobileNetV2 by the options of `MobileNetV2Config`, for code that has no configuration.
+class _ByOptions(MobileNet):
+    """A network by the options of its configuration, for code that has no configuration.
 
     Args:
         features: the names to return, features or levels, any of `specs`.
-        options: fields of `MobileNetV2Config`; `padding` may be given by its name.
+        options: fields of `CONFIG`; an enumeration's value may be given by its name.
     Raises:
         InputError: a value is out of range, a feature does not exist, or the weights do not fit.
     """
 
+    CONFIG: ClassVar[type[MobileNetConfig]]
+
     def __init__(self, *, features: Sequence[str] = ("last",), **options: Any) -> None:
-        padding = options.get("padding")
-        if isinstance(padding, str):
-            if padding not in Padding.__members__:
-                raise InputError(f"padding={padding!r}: must be one of {', '.join(Padding.__members__)}")
-            options["padding"] = Padding[padding]
-        super().__init__(MobileNetV2Config(**options), features)
+        for name, kind in (("padding", Padding), ("reduced_tail", ReducedTail)):
+            value = options.get(name)
+            if isinstance(value, str):
+                if value not in kind.__members__:
+                    raise InputError(f"{name}={value!r}: must be one of {', '.join(kind.__members__)}")
+                options[name] = kind[value]
+        super().__init__(self.CONFIG(**options), features)
         _start(self)
+
+
+class MobileNetV1(_ByOptions):
+    """MobileNetV1 by the options of `MobileNetV1Config`."""
+
+    CONFIG = MobileNetV1Config
+
+
+class MobileNetV2(_ByOptions):
+    """MobileNetV2 by the options of `MobileNetV2Config`."""
+
+    CONFIG = MobileNetV2Config
+
+
+class MobileNetV3Large(_ByOptions):
+    """MobileNetV3-Large by the options of `MobileNetV3LargeConfig`."""
+
+    CONFIG = MobileNetV3LargeConfig
+
+
+class MobileNetV3Small(_ByOptions):
+    """MobileNetV3-Small by the options of `MobileNetV3SmallConfig`."""
+
+    CONFIG = MobileNetV3SmallConfig
 
 
 def _start(backbone: MobileNet) -> MobileNet:

@@ -30,6 +30,8 @@ class MobileNetConfig(ABC):
     """Stride of `last` where it is coarser than `output_stride`: every second or fourth cell, and the very numbers that
     a backbone of that output stride gives; null: `output_stride`, or what the other heads ask for."""
     padding: Padding | None = None
+    dilate_first: bool | None = None
+    """Whether the block that would have strided is dilated as those behind it. The papers' reference does not do so."""
     bn_eps: float | None = None
     bn_momentum: float = 0.03
     """Share of the new batch in the running statistics, as in PyTorch. The paper's decay of 0.997 is 0.003 here."""
@@ -93,7 +95,11 @@ class MobileNetConfig(ABC):
     @property
     def built(self) -> Architecture:
         """The network at this width and output stride."""
-        return self.undilated().dilated(self.finest_stride, self.last_stride)
+        return self.with_strides(dilate_first=bool(self.dilate_first))
+
+    def with_strides(self, *, dilate_first: bool) -> Architecture:
+        """The network at this width and output stride, under one of the two rules of dilation."""
+        return self.undilated().dilated(self.finest_stride, self.last_stride, dilate_first=dilate_first)
 
     @property
     def specs(self) -> dict[str, FeatureSpec]:

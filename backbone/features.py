@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -12,12 +13,35 @@ Features: TypeAlias = "dict[str, Tensor]"
 """Feature maps by name, each (N, C, H, W)."""
 
 
+class Activation(Enum):
+    """Function after a convolution and its normalisation."""
+
+    relu = "relu"
+    relu6 = "relu6"
+    hardswish = "hardswish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvSpec:
+    """A convolution and its activation: the stem, the last layer, or a classifier's hidden layer."""
+
+    channels: int
+    activation: Activation
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """Channels of a feature map, and its stride: input pixels from one cell to the next."""
+    """What is known of a feature map.
+
+    Attributes:
+        channels: how many it has.
+        stride: input pixels from one cell to the next.
+        hidden: the layer that a classifier of it has behind pooling, by the network's paper; None: there is none.
+    """
 
     channels: int
     stride: int
+    hidden: ConvSpec | None = None
 
     def size(self, image_size: int) -> int:
         """Cells along a side of `image_size` pixels. Every layer that strides rounds up, whatever its padding."""

@@ -32,9 +32,9 @@ class MobileNet(nn.Module):
     """Feature maps of an image batch, by name.
 
     Args:
-        config: which network, and how it is trained. What it leaves open is `padding` symmetric, `bn_eps` 1e-3 and
-            inputs in [-1, 1], until weights that are loaded say otherwise. Its `weights` are not loaded here (see
-            `backbone.build`).
+        config: which network, and how it is trained. What it leaves open is `padding` symmetric, `dilate_first` false,
+            `bn_eps` 1e-3 and inputs in [-1, 1], until weights that are loaded say otherwise. Its `weights` are not
+            loaded here (see `backbone.build`).
         features: the names to return, features or levels, any of `specs`; layers beyond the last of them are not built.
     Attributes:
         architecture: blocks and levels, after strides were turned into dilation.
@@ -55,6 +55,7 @@ class MobileNet(nn.Module):
         self.features = _in_order(features, self.specs)
         self.end = self.architecture.feature(self.features[-1])
         self.padding = config.padding or DEFAULT_PADDING
+        self.dilate_first = bool(config.dilate_first)
         self.bn_eps = config.bn_eps or DEFAULT_BN_EPS
         self.input_mean = tuple(config.input_mean or DEFAULT_MEAN)
         self.input_std = tuple(config.input_std or DEFAULT_STD)
@@ -147,6 +148,7 @@ class MobileNet(nn.Module):
         self,
         *,
         padding: Padding | None = None,
+        dilate_first: bool | None = None,
         bn_eps: float | None = None,
         input_mean: Sequence[float] | None = None,
         input_std: Sequence[float] | None = None,
@@ -157,6 +159,9 @@ class MobileNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, Conv2d):
                     module.set_padding(padding)
+        if dilate_first is not None and self.config.dilate_first is None:
+            self.dilate_first = dilate_first
+            self._set_dilation()
         if bn_eps is not None and self.config.bn_eps is None:
             self.bn_eps = bn_eps
             for norm in self._norms():
@@ -165,6 +170,14 @@ class MobileNet(nn.Module):
             self.input_mean = tuple(input_mean)
         if input_std is not None and self.config.input_std is None:
             self.input_std = tuple(input_std)
+
+    def _set_dilation(self) -> None:
+        self.architecture = self.config.with_strides(dilate_first=self.dilate_first)
+        for name in self.stages:
+            for block, spec in zip(self.get_submodule(name).children(), self.architecture.stages[name], strict=False):
+                for conv in (part for part in block.modules() if isinstance(part, Conv2d) and part.kernel_size[0] > 1):
+                    conv.dilation = (spec.dilation, spec.dilation)
+                    conv.set_padding(self.padding)
 
     def train(self, mode: bool = True) -> Self:
         """As for any module, but frozen normalisations stay in evaluation."""

@@ -164,7 +164,8 @@ def tensor_ports(architecture: Architecture) -> dict[str, tuple[str, ...]]:
         inner = hidden[port]
         if block.expanded is not None:
             layer(f"{port}.expand", inner, before)
-        layer(f"{port}.depthwise", inner, None)
+        if block.separable:
+            layer(f"{port}.depthwise", inner, None)
         if block.squeeze is not None:
             squeeze = f"{port}.squeeze"
             found[f"{squeeze}.reduce.weight"], found[f"{squeeze}.reduce.bias"] = (squeeze, inner), (squeeze,)

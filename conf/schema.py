@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 
+from backbone.families.mobilenet_v1 import MobileNetV1Config
 from backbone.families.mobilenet_v2 import MobileNetV2Config
+from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig
 from backbone.families.searched import SearchedConfig
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NODES = {
+    "backbone/mobilenet_v1": MobileNetV1Config,
     "backbone/mobilenet_v2": MobileNetV2Config,
+    "backbone/mobilenet_v3_large": MobileNetV3LargeConfig,
+    "backbone/mobilenet_v3_small": MobileNetV3SmallConfig,
     "backbone/searched": SearchedConfig,
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backbone.architecture import Activation, Architecture, BlockSpec, ConvSpec, make_divisible
+from backbone.architecture import Architecture, BlockSpec, make_divisible
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
+from backbone.features import Activation, ConvSpec
 
 
 class Row(NamedTuple):

@@ -14,13 +14,15 @@ from heads.kinds import Kind
 
 @dataclass(kw_only=True, slots=True)
 class LinearConfig:
-    """Pooling, dropout and one linear layer on the last feature of a MobileNet."""
+    """Pooling, dropout and one linear layer, or two, on the last feature of a MobileNet."""
 
     KIND: ClassVar[Kind] = Kind.classification
     OUTPUT_STRIDE: ClassVar[int] = 32
     """What it asks of a backbone whose output stride is left open."""
     tap: str = "last"
     """The level, or feature, of the backbone that is pooled."""
+    hidden: int | None = None
+    """Channels of a layer between pooling and classifier; 0: none; null: what the backbone's paper has there."""
     dropout: float = 0.2
     """Share of the pooled features that training leaves out."""
     label_smoothing: float = 0.1
@@ -30,3 +32,7 @@ class LinearConfig:
         for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in [0, 1)")
+        if self.hidden is not None and self.hidden < 0:
+            raise InputError(
+                f"head.hidden={self.hidden}: must not be negative; 0 is no hidden layer, null the backbone's own"
+            )

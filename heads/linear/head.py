@@ -1,6 +1,7 @@
-"""Linear classifier of Table 2. Shapes: N images, C channels, H W cells, K classes.
+"""Linear classifier of pooled features. Shapes: N images, C channels, H W cells, K classes.
 
-Reference: MobileNetV2, arXiv:1801.04381, Table 2 (pooling and the last 1x1 convolution) and section 6.1 (training).
+Reference: MobileNetV2, arXiv:1801.04381, Table 2 (pooling and the last 1x1 convolution) and section 6.1 (training);
+MobileNetV3, arXiv:1905.02244, section 5.1 (the hidden layer behind pooling).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backbone.blocks import ACTIVATIONS
 from backbone.errors import InputError
+from backbone.features import Activation
 from heads.head import Head
 from heads.structures import Classification, ClassificationTargets
 
@@ -40,15 +43,25 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
             raise InputError(f"head.tap={config.tap}: the backbone has no such feature; it has {', '.join(specs)}")
         self.config = config
         self.taps = [config.tap]
+        spec = specs[config.tap]
+        channels = spec.channels
+        self.hidden: nn.Module = nn.Identity()
+        hidden = (spec.hidden.channels if spec.hidden else 0) if config.hidden is None else config.hidden
+        if hidden:
+            activation = spec.hidden.activation if spec.hidden else Activation.relu
+            self.hidden = nn.Sequential(nn.Linear(channels, hidden), ACTIVATIONS[activation](inplace=True))
+            channels = hidden
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(specs[config.tap].channels, num_classes)
-        nn.init.normal_(self.classifier.weight, std=INITIAL_STD)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = nn.Linear(channels, num_classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=INITIAL_STD)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, features: Features) -> Tensor:
         """Logits (N, K) from the tapped map (N, C, H, W)."""
         pooled = features[self.config.tap].mean(dim=(2, 3))
-        logits: Tensor = self.classifier(self.dropout(pooled))
+        logits: Tensor = self.classifier(self.dropout(self.hidden(pooled)))
         return logits
 
     def loss(self, outputs: Tensor, targets: ClassificationTargets) -> dict[str, Tensor]:
@@ -68,4 +81,6 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Classifier that public weights bring along (see `Head.convert_state_dict`)."""
-        return {name: tensors[name] for name in ("classifier.weight", "classifier.bias") if name in tensors}
+        parts = ("hidden.0", "classifier")
+        names = (f"{part}.{kind}" for part in parts for kind in ("weight", "bias"))
+        return {name: tensors[name] for name in names if name in tensors}

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from backbone.architecture import Activation, Architecture, BlockSpec, ConvSpec, Shortcut
+from backbone.architecture import Architecture, BlockSpec, Shortcut
 from backbone.architecture_file import to_plain
 from backbone.errors import InputError
 from backbone.families.mobilenet_v2 import mobilenet_v2
 from backbone.families.searched import SearchedConfig
+from backbone.features import Activation, ConvSpec
 from backbone.mobilenet import MobileNet
 from backbone.units import explicit, units, with_unit
 from heads.build import build_head

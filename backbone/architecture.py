@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OUTPUT_STRIDES = (8, 16, 32)
 MIN_WIDTH = 0.1
+MAX_WIDTH = 16
+"""Weights of 3 GB."""
 
 
 class Padding(Enum):

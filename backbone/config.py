@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from backbone.architecture import MIN_WIDTH, OUTPUT_STRIDES, Padding
+from backbone.architecture import MAX_WIDTH, MIN_WIDTH, OUTPUT_STRIDES, Padding
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class MobileNetConfig(ABC):
     def __post_init__(self) -> None:
         if not self.width >= MIN_WIDTH:
             raise InputError(f"backbone.width={self.width}: must be at least {MIN_WIDTH}")
+        if self.width > MAX_WIDTH:
+            raise InputError(f"backbone.width={self.width}: must be at most {MAX_WIDTH}")
         if self.output_stride is not None and self.output_stride not in OUTPUT_STRIDES:
             raise InputError(
                 f"backbone.output_stride={self.output_stride}: must be one of {OUTPUT_STRIDES}, or null for what the"

@@ -21,6 +21,7 @@ class Row(NamedTuple):
     s: int
 
 
+MAX_DEPTH = 16
 STEM_CHANNELS = 32
 TABLE_2 = {
     "stage1": Row(1, 16, 1, 1),
@@ -85,6 +86,8 @@ class MobileNetV2Config(MobileNetConfig):
     def __post_init__(self) -> None:
         if not self.depth >= 1:
             raise InputError(f"backbone.depth={self.depth}: must be at least 1")
+        if self.depth > MAX_DEPTH:
+            raise InputError(f"backbone.depth={self.depth}: must be at most {MAX_DEPTH}")
         MobileNetConfig.__post_init__(self)
 
     def undilated(self) -> Architecture:

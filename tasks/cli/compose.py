@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from backbone.architecture_file import read as read_architecture
+from backbone.errors import InputError
 from backbone.families.searched import SearchedConfig
 from tasks.cli.strides import fill_in_strides
 from tasks.config.run import Command, RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+MAX_WHOLE = 2**32 - 1
+"""The largest seed that every generator takes, and more than anything else that is counted here."""
 
 
 def read(words: Sequence[str]) -> tuple[RunConfig, Command]:
@@ -42,11 +47,11 @@ def _read(composed: DictConfig) -> tuple[RunConfig, Command]:
         composed = with_checkpoint(composed, overrides)
     _read_architecture(composed)
     fill_in_strides(composed)
-    config = OmegaConf.to_object(composed)
-    assert isinstance(config, RunConfig)
-
     written = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     assert isinstance(written, dict)
+    check_numbers(written)
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, RunConfig)
     return config, Command(overrides=overrides, choices=choices, written={str(key): written[key] for key in written})
 
 
@@ -59,6 +64,25 @@ def _read_architecture(composed: DictConfig) -> None:
     path = OmegaConf.select(composed, "backbone.architecture")
     if isinstance(path, str) and OmegaConf.get_type(composed.backbone) is SearchedConfig:
         composed.backbone.architecture = read_architecture(path)
+
+
+def check_numbers(node: Any, where: str = "") -> None:
+    """That every number is finite and of a size that something may have; 400 digits are parsed as a number, too.
+
+    Args:
+        node: plain data.
+        where: its full name; empty: the root.
+    Raises:
+        InputError: one is not.
+    """
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            check_numbers(child, f"{where}.{key}" if where else str(key))
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise InputError(f"{where}={node}: must be a finite number")
+    elif isinstance(node, int) and not -MAX_WHOLE <= node <= MAX_WHOLE:
+        shown = node if abs(node) < 10**20 else "a number of many digits"
+        raise InputError(f"{where}={shown}: must be a whole number of at most {MAX_WHOLE}")
 
 
 def plug(part: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from enum import Enum
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
+    HydraException,
     InstantiationException,
     MissingConfigException,
     OverrideParseException,
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 IN_WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+READERS = {"conf.help", "tasks.cli.main", "tasks.cli.compose", "tasks.commands.sweep.plan"}
+"""Our modules that hand words to Hydra."""
+FULL_KEY = re.compile(r"full_key: (\S+)")
 TWICE = "Multiple values for "
 SIMILAR = 0.6
 """How alike two words must be for one to be offered in place of the other, from 0 to 1."""
@@ -47,9 +55,38 @@ def explain(error: Exception, overrides: Sequence[str]) -> str | None:
         if "=" in (error.override or ""):
             return f"{error.override}: cannot be read as it is; the value may need quotes, \"key='value'\""
         return f"{error.override}: is no override; write key=value, or group=option"
-    if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
-        return str(error).splitlines()[0]
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _first_line(error)
+    if _is_of_words(error):
+        word = _given(found[1], overrides) if (found := FULL_KEY.search(str(error))) else _culprit(error, overrides)
+        why = "" if isinstance(error, AssertionError) else _first_line(error)
+        return f"{word}: {why or 'is no override; write key=value, or group=option'}"
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _is_of_words(error: Exception) -> bool:
+    """Whether an error of any type came from Hydra or OmegaConf, called by what reads the words of a command."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    ours = [place for place, name in enumerate(modules) if name.partition(".")[0] in ("tasks", "conf", "__main__")]
+    later = {name.partition(".")[0] for name in modules[ours[-1] + 1 :]} if ours else set()
+    return bool(later & {"hydra", "omegaconf"}) and modules[ours[-1]] in READERS
+
+
+def _culprit(error: Exception, overrides: Sequence[str]) -> str:
+    """The first word that alone leads to an error of that type; all of them where none does."""
+    GlobalHydra.instance().clear()
+    with initialize_config_module("conf", version_base="1.3"):
+        for word in overrides:
+            try:
+                compose("config", overrides=[word])
+            except Exception as again:
+                if type(again) is type(error):
+                    return word
+    return " ".join(overrides)
 
 
 def _given(key: str, overrides: Sequence[str]) -> str:
@@ -76,7 +113,8 @@ def _no_option(error: MissingConfigException) -> str:
     group, _, wrong = (error.missing_cfg_file or "").rpartition("/")
     options = [option for option in error.options or [] if not option.endswith("_schema")]
     offer = _offer(wrong, options)
-    return f"{group}={wrong}: there is no such option{offer or '.'} Allowed: {', '.join(options)}"
+    allowed = f". Allowed: {', '.join(options)}" if options and not offer else f" Allowed: {', '.join(options)}"
+    return f"{group}={wrong}: there is no such option{offer}{allowed if options else ''}"
 
 
 def _no_key(cause: Any, overrides: Sequence[str]) -> str:

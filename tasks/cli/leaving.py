@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from contextlib import contextmanager
@@ -25,6 +26,28 @@ FAILED = 1
 INTERRUPTED = 130
 
 
+SHOWN = 200
+"""Letters of a file's name that a message shows."""
+LONGEST = 1200
+"""Letters of a message."""
+
+
+ELSEWHERE = "name another place"
+OF_THE_MACHINE = {
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "it is a link to itself; remove the link",
+    errno.ENOTDIR: ELSEWHERE,
+    errno.EACCES: "change its rights, or name another place",
+    errno.EPERM: "change its rights, or name another place",
+    errno.EROFS: ELSEWHERE,
+    errno.EIO: "the disk or its connection fails",
+    errno.ENOSPC: "make room there and start the same command again",
+    errno.EDQUOT: "make room there and start the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or lower data.workers",
+}
+"""What a user can do about an error of the operating system."""
+
+
 @contextmanager
 def _errors_explained() -> Iterator[None]:
     """One line for what the user can mend, a traceback for the rest."""
@@ -35,7 +58,8 @@ def _errors_explained() -> Iterator[None]:
     except PeerLostError as error:
         _exit(str(error), FAILED)
     except Exception as error:
-        message = str(error) if isinstance(error, InputError) else explain(error, sys.argv[1:])
+        is_input = isinstance(error, InputError)
+        message = str(error) if is_input else _of_the_machine(error) or explain(error, sys.argv[1:])
         if message is None:
             if speaks():
                 traceback.print_exc()
@@ -43,6 +67,15 @@ def _errors_explained() -> Iterator[None]:
             _exit(message, FAILED, f"{type(error).__name__}: {error}")
         else:
             _exit(message, BAD_INPUT)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What a file system or the memory refuses, wherever that shows; None where it is something else."""
+    if isinstance(error, MemoryError):
+        return "the memory is full; use smaller images or batches, fewer data workers, or a larger machine"
+    if not isinstance(error, OSError) or error.errno not in OF_THE_MACHINE or error.filename is None:
+        return None
+    return f"{str(error.filename)[:SHOWN]}: {error.strerror}; {OF_THE_MACHINE[error.errno]}"
 
 
 class CommandFailed(SystemExit):
@@ -64,5 +97,10 @@ def _exit(message: str, code: int, reason: str = "") -> NoReturn:
 
 
 def one_line(message: str) -> str:
-    """A message without what a terminal takes for more than text; parts of it may come from files and their names."""
+    """A message without what a terminal takes for more than text, and without the middle of what no one reads.
+
+    Parts of it may come from words, files and their names.
+    """
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} .. {message[-LONGEST // 2 :]}"
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in message)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 from conf.help import print_help
 from conf.schema import literal_words, register
 from tasks.cli.compose import plug, read
+from tasks.cli.flags import check_flags
 from tasks.cli.leaving import FAILED, _errors_explained, _exit, hint
 from tasks.commands.dispatch import run_composed
 from tasks.config.renamed import with_new_names
@@ -30,6 +31,8 @@ def run() -> None:
     words = sys.argv[1:] = with_new_names(sys.argv[1:], hint)
     words = literal_words(words, is_sweep=bool(SWEEP.intersection(words)))
     with _errors_explained():
+        if any(word.startswith("-") for word in words):
+            check_flags(words)
         if HELP.intersection(words):
             print_help([word for word in words if word not in HELP])
         elif SWEEP.intersection(words):

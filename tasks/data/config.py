@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from backbone.errors import InputError
 
 MIN_SCENE_SIZE = 64
+MAX_SCENE_SIZE = 8192
 MAX_MEGAPIXELS = 178
 MIN_SHARE = 2
 """Images of every part in a batch of mixed data."""
@@ -69,6 +70,8 @@ class ShapesConfig(DataConfig):
         _check_at_least("train_scenes", self.train_scenes, 1)
         _check_at_least("val_scenes", self.val_scenes, 1)
         _check_at_least("scene_size", self.scene_size, MIN_SCENE_SIZE)
+        if self.scene_size > MAX_SCENE_SIZE:
+            raise InputError(f"data.scene_size={self.scene_size}: must be at most {MAX_SCENE_SIZE}")
         _check_at_least("seed", self.seed, 0)
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from backbone.errors import InputError
 
 MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 8192
 
 
 class Interpolation(Enum):
@@ -43,6 +44,8 @@ class TransformConfig:
     def __post_init__(self) -> None:
         if self.image_size < MIN_IMAGE_SIZE:
             raise InputError(f"transform.image_size={self.image_size}: must be at least {MIN_IMAGE_SIZE}")
+        if self.image_size > MAX_IMAGE_SIZE:
+            raise InputError(f"transform.image_size={self.image_size}: must be at most {MAX_IMAGE_SIZE}")
         self._check_probabilities("flip")
 
     def _check_probabilities(self, *names: str) -> None:

@@ -97,7 +97,8 @@ def _read(content: BinaryIO, size: int) -> TensorFile:
         raise _BrokenError(f"its header is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise _BrokenError("its header is no table")
-    metadata = found.pop(METADATA, None) or {}
+    metadata = found.pop(METADATA, None)
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _BrokenError("its metadata is no table of texts")
     tensors = {name: _entry(name, plain) for name, plain in found.items()}

@@ -62,8 +62,9 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
             f"weights {file}: holds more than tensors and is refused, because reading it could run code; "
             "save its state_dict alone"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"weights {file}: damaged or cut short ({error}); get the file again") from error
+    except Exception as error:  # torch raises what a damaged pickle makes it raise
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"weights {file}: damaged or cut short ({why}); get the file again") from error
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

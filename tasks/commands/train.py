@@ -250,7 +250,7 @@ def _fit(
         **how,
     )
     log.info("training: %d steps of %s on %s", steps, _images(config), trainer.strategy.root_device)
-    with loading_explained():
+    with keeper.going_on(), loading_explained():
         trainer.fit(task, data, ckpt_path=resumed.path if resumed else None, weights_only=True)
 
 

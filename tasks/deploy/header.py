@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = "trident-export-1"
 ENTRY = "trident.json"
+MAX_BYTES = 10_000_000
+"""Of a header."""
 MIDDLE = 128
 """The grey level that 8-bit graphs take for zero."""
 METADATA_PROPS = 14
@@ -139,7 +141,13 @@ def _is_whole(value: Any) -> bool:
 def _text_of(file: Path) -> str | None:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
-            return archive.read(ENTRY).decode() if ENTRY in archive.namelist() else None
+            if ENTRY not in archive.namelist():
+                return None
+            with archive.open(ENTRY) as packed:
+                text = packed.read(MAX_BYTES + 1)
+            if len(text) > MAX_BYTES:
+                raise ValueError(f"its header has more than {MAX_BYTES} bytes")
+            return text.decode()
     if file.suffix != ".onnx":
         return None
     for number, entry in _fields(file.read_bytes()):

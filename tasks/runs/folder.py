@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ROOT = Path("runs")
 PROBE = ".writable"
 CONFIG = "config.yaml"
+MAX_BYTES = 1_000_000
+"""Of a configuration; ours have some thousand."""
 
 
 def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
@@ -78,10 +80,22 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     """What `write_config` wrote; None if there is nothing, or it is damaged."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
+    from yaml import SafeLoader, YAMLError, load  # type: ignore[import-untyped]
+    from yaml.events import AliasEvent  # type: ignore[import-untyped]
+
+    class Loader(SafeLoader):  # type: ignore[misc]
+        """Without references, of which we write none, and which can make gigabytes of a kilobyte."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(AliasEvent):
+                raise YAMLError("a reference")
+            return super().compose_node(parent, index)
 
     try:
-        config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError):
+        with (folder / CONFIG).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        plain = None if len(text) > MAX_BYTES else load(text, Loader)
+        config = OmegaConf.to_container(OmegaConf.create(plain)) if isinstance(plain, dict) else None
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException, RecursionError):
         return None
     return {str(key): value for key, value in config.items()} if isinstance(config, dict) and config else None

@@ -128,7 +128,7 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         columns: list[str] | None = None
         for line in file:
-            cells = next(csv.reader([line])) if line.endswith("\n") else []
+            cells = _cells(line) if line.endswith("\n") else []
             if columns is None:
                 columns = cells
                 if STEP not in columns or len(set(columns)) < len(columns):
@@ -137,6 +137,14 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
                 yield dict(zip(columns, cells, strict=True))
             else:
                 return
+
+
+def _cells(line: str) -> list[str]:
+    """Of a line; none where it is no line of a table."""
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return []
 
 
 def _is_number(cell: str) -> bool:

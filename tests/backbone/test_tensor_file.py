@@ -111,6 +111,7 @@ def test_file_without_tensors(tmp_path: Path) -> None:
         (packed(b'{"a": 1}'), "tensor a is no table"),
         (packed(b'{"\\ud800": 1}'), "no JSON"),
         (changed(__metadata__={"x": 1}), "no table of texts"),
+        (changed(__metadata__=-0.0), "no table of texts"),
         (changed(__metadata__=[1]), "no table of texts"),
         (changed(dtype="F31"), "type F31, which is not known"),
         (changed(dtype=["F32"]), "which is not known"),

@@ -9,8 +9,8 @@ import simplejpeg
 from backbone.disk import write_whole, writing
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
-from tasks.commands.predict.journal import Entry
-from tasks.commands.predict.results import CLASSES, DETECTIONS, MASK, suffixes
+from tasks.commands.predict.journal import CLASSES, DETECTIONS, MASK, Entry
+from tasks.commands.predict.results import suffixes
 from tasks.drawing.masks import write_palette_png
 from tasks.metrics.coco_map import result_entries
 from tasks.predict.predictor import best_classes

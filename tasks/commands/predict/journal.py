@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import writing
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FILE = "journal.jsonl"
 FORMAT = "trident-predict-1"
+DETECTIONS, CLASSES, MASK = "detections", "classes", "mask"
+"""Ways of answering."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +51,59 @@ class Entry:
     error: str = ""
 
 
+def _checked(entry: Entry) -> Entry:
+    """An entry such as `Journal.add` writes.
+
+    Raises:
+        ValueError: a part is of another kind; it names the part.
+    """
+    fits = {
+        "file": isinstance(entry.file, str),
+        "image_id": _is_count(entry.image_id),
+        "name": isinstance(entry.name, str) and _is_inside(entry.name),
+        "frame": entry.frame is None or _is_count(entry.frame),
+        "stamp": entry.stamp is None
+        or (isinstance(entry.stamp, list) and all(type(one) is int for one in entry.stamp)),
+        "size": isinstance(entry.size, list) and len(entry.size) in (0, 2) and all(map(_is_count, entry.size)),
+        "error": isinstance(entry.error, str),
+        "answers": isinstance(entry.answers, dict) and all(map(_is_answer, entry.answers.values())),
+    }
+    wrong = [name for name, fit in fits.items() if not fit]
+    if not wrong and not entry.error and not entry.size:
+        wrong = ["size"]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is not what is written there")
+    return entry
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_inside(name: str) -> bool:
+    """Whether files of that name lie in their folder."""
+    path = PurePosixPath(name)
+    return not (
+        path.is_absolute() or PureWindowsPath(name).drive or ".." in name.replace("\\", "/").split("/") or "\0" in name
+    )
+
+
+def _is_answer(answer: Any) -> bool:
+    """Whether it is one of the ways to answer, and holds what belongs there."""
+    if not isinstance(answer, dict) or len(answer) != 1:
+        return False
+    ((way, found),) = answer.items()
+    if way == MASK:
+        return isinstance(found, str)
+    if way == CLASSES:
+        return isinstance(found, list) and all(_is_share(one) for one in found)
+    return way == DETECTIONS and isinstance(found, list) and all(isinstance(one, dict) for one in found)
+
+
+def _is_share(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) in (int, float)
+
+
 class Journal:
     """Entries in a file, added at its end.
 
@@ -61,6 +117,7 @@ class Journal:
     def __init__(self, path: Path, made_by: Mapping[str, Any]) -> None:
         self.path = path
         self._places: dict[tuple[str, int | None], int] = {}
+        self._ways: dict[str, str] | None = None
         self._last_id = 0
         self.resumed = path.is_file()
         with writing(path):
@@ -85,8 +142,8 @@ class Journal:
                 if number == 1:
                     self._compare(content, made_by)
                 else:
-                    self._learn(Entry(**content), end)
-            except (ValueError, TypeError, KeyError) as error:
+                    self._learn(_checked(Entry(**content)), end)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 if isinstance(error, InputError):
                     raise
                 raise InputError(
@@ -108,6 +165,11 @@ class Journal:
                 )
 
     def _learn(self, entry: Entry, place: int) -> None:
+        if not entry.error:
+            ways = {head: next(iter(answer)) for head, answer in entry.answers.items()}
+            self._ways = ways if self._ways is None else self._ways
+            if ways != self._ways:
+                raise ValueError(f"answers of {', '.join(ways)} among those of {', '.join(self._ways)}")
         self._places[entry.file, entry.frame] = place
         self._last_id = max(self._last_id, entry.image_id)
 

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from backbone.disk import whole_file
+from backbone.errors import InputError
+from tasks.commands.predict.journal import CLASSES, DETECTIONS, MASK
 from tasks.runs.tables import write_table
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
     from tasks.commands.predict.journal import Entry
     from tasks.data.labels import LabelMap
-
-DETECTIONS, CLASSES, MASK = "detections", "classes", "mask"
-"""Ways of answering."""
 
 
 def suffixes(kinds: Mapping[str, str]) -> dict[str, str]:
@@ -50,8 +49,15 @@ def write_results(
         entries: gives all of them, as often as asked.
         labels: by head.
         failures: pictures of the source that have no answer.
+    Raises:
+        InputError: an entry is of a head that the model has not, or a file cannot be written.
     """
     kinds = next(({head: next(iter(found)) for head, found in e.answers.items()} for e in entries() if e.answers), {})
+    strange = [head for head in kinds if head not in labels]
+    if strange:
+        raise InputError(
+            f"{folder}: its journal has answers of head {strange[0]}, which the model has not; name another run_dir"
+        )
     parts = suffixes(kinds)
     detecting = [head for head, kind in kinds.items() if kind == DETECTIONS]
     for suffix, categories in {parts[head]: _categories(labels[head]) for head in detecting}.items() or [("", [])]:

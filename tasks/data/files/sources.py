@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import logging
@@ -68,6 +69,13 @@ def find(source: str, without: Path | None = None) -> list[Picture] | Video:
     if is_address(source):
         return [Picture(source, source)]
     path = Path(source)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"source={source[:MAX_NAME]}..: is longer than names of files can be") from None
+    except ValueError:
+        raise InputError(f"source={source!r}: is no name of a file; give {ALLOWED}") from None
     if path.is_dir():
         return _images_of(source, path, _below(path), without)
     if path.is_file():

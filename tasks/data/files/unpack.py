@@ -108,7 +108,8 @@ def _extract(archive: Path, hidden: Path, only: Collection[str] | None, progress
             continue
         if target.exists():
             raise InputError(f"{archive}: {member.name!r} is in it twice, for this file system; unpack it by hand")
-        source = member.open()
+        with _reading(archive, member.name):
+            source = member.open()
         assert source is not None, "only links and devices have no contents"
         with source, writing(target), target.open("xb") as file:
             for block in _contents(archive, member.name, source):

@@ -7,18 +7,19 @@ best at an evaluation. Weights that a checkpoint calls the best stay as long as 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from torch import Tensor
 
 from backbone.errors import InputError
 from tasks.training.resume.file import DamagedFileError, read, read_notes, write
 from tasks.training.resume.place import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -98,12 +99,13 @@ class Checkpoints:
     def _read(self, path: Path) -> Checkpoint:
         try:
             content = read(path)
+            _check(content)
         except DamagedFileError as error:
             raise DamagedFileError(f"{path.name} {error}") from error
         best = Best(**content["best"]) if content["best"] else None
         if best is not None:
             try:
-                read(self.best_path(best))
+                _check_best(read(self.best_path(best)), content["state"]["state_dict"])
             except DamagedFileError as error:
                 raise DamagedFileError(f"{path.name} needs {self.best_path(best).name}, which {error}") from error
         return Checkpoint(
@@ -163,9 +165,11 @@ class Checkpoints:
         """
         path = self.best_path(best)
         try:
-            weights: dict[str, Any] = read(path)["state_dict"]
+            content = read(path)
+            _check_best(content)
         except DamagedFileError as error:
             raise InputError(f"{path}: {error}; copy it from a backup, or train again in another run_dir") from error
+        weights: dict[str, Any] = content["state_dict"]
         return weights
 
     def _let_go(self, best: Best | None) -> None:
@@ -182,6 +186,59 @@ class Checkpoints:
                 path.unlink()
         for path in self.folder.glob("*.part"):
             path.unlink()
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    """That a checkpoint has all its parts, each of its kind, which its checksum does not say.
+
+    Raises:
+        DamagedFileError: it has not.
+    """
+    place, best, state = content.get("place"), content.get("best"), content.get("state")
+    generators = content.get("rng")
+    fits = {
+        "place": _has(place, {field.name: _is_count for field in fields(Position)}),
+        "best": ("best" in content and best is None) or _has(best, {"step": _is_count, "figure": _is_figure}),
+        "state": isinstance(state, dict) and _are_tensors(state.get("state_dict")),
+        "facts": isinstance(content.get("facts"), dict),
+        "rows": _is_count(content.get("rows")),
+        "rng": isinstance(generators, list) and all(isinstance(one, dict) for one in generators),
+    }
+    wrong = [name for name, fit in fits.items() if not fit]
+    if wrong:
+        raise DamagedFileError(f"is damaged or of another version: it has no {wrong[0]} that this one reads")
+
+
+def _check_best(content: Mapping[str, Any], like: Mapping[str, Tensor] | None = None) -> None:
+    """That a file holds weights, and those of the same model as `like`.
+
+    Raises:
+        DamagedFileError: it does not.
+    """
+    weights = content.get("state_dict")
+    if not _are_tensors(weights):
+        raise DamagedFileError("holds no weights")
+    if like is not None and {name: w.shape for name, w in weights.items()} != {
+        name: w.shape for name, w in like.items()
+    }:
+        raise DamagedFileError("holds the weights of another model")
+
+
+def _has(part: Any, kinds: Mapping[str, Callable[[Any], bool]]) -> bool:
+    """Whether a part is a table of these keys and no others, each of its kind."""
+    return isinstance(part, dict) and part.keys() == kinds.keys() and all(kinds[key](part[key]) for key in kinds)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, float) and not math.isnan(value)
+
+
+def _are_tensors(part: Any) -> TypeGuard[dict[str, Tensor]]:
+    return isinstance(part, dict) and all(isinstance(key, str) and isinstance(part[key], Tensor) for key in part)
 
 
 def _step(path: Path) -> int:

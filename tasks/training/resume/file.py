@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
     """The content. Only plain data and tensors are read: nothing is ever unpickled.
 
     Raises:
-        DamagedFileError: cut short, changed, or something else.
+        DamagedFileError: cut short, changed, or something else, even where its checksum fits.
     """
     try:
         data = memoryview(path.read_bytes())
@@ -75,7 +75,12 @@ def read(path: Path) -> dict[str, Any]:
         if isinstance(whole, int) and len(payload) < whole:
             raise DamagedFileError(f"is cut short: it has {len(payload)} of {whole} bytes")
         raise DamagedFileError("is damaged: its checksum does not fit")
-    content: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # a checksum proves nothing: whoever writes a file can make one
+        raise DamagedFileError(f"holds more than plain data and tensors ({type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise DamagedFileError("holds no table")
     return content
 
 
@@ -99,6 +104,6 @@ def _start(start: bytes) -> int:
 def _notes(said: bytes) -> dict[str, Any]:
     try:
         notes = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return notes if isinstance(notes, dict) else {}

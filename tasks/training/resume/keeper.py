@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from backbone.errors import InputError
 from tasks.distributed.group import all_gather, any_has, is_first, place
+from tasks.distributed.world import PeerLostError
 from tasks.training.csv_log import CsvLog
 from tasks.training.resume import rng
 from tasks.training.resume.checkpoints import Best, Checkpoint, Checkpoints
 from tasks.training.resume.place import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -97,6 +99,26 @@ class CheckpointCallback(Callback):
         self._clock = clock
         self._last = clock()
         self._interval = SECONDS
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Context of a training. What goes wrong while it takes over its checkpoint is said of that, in one line.
+
+        Raises:
+            InputError: its contents do not fit: another version wrote it, or somebody who is not to be trusted.
+        """
+        try:
+            yield
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
+            if self._begins is None or isinstance(error, torch.OutOfMemoryError | PeerLostError):
+                raise
+            why = (str(error).splitlines() or [""])[0]
+            raise InputError(
+                f"{self._begins.path}: does not fit this training ({type(error).__name__}: {why}); go on with the"
+                " version that wrote it, or train again in another run_dir"
+            ) from error
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         assert self.resumed is not None

@@ -36,10 +36,10 @@ def test_two_stay_and_the_best_weights_that_they_name(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
     assert kept.newest() is None
     first, second = Best(1, 0.5), Best(3, 0.75)
-    kept.write_best(first, {"w": torch.ones(2)})
+    kept.write_best(first, {"w": torch.ones(100)})
     for step in (1, 2):
         save(kept, step, first)
-    kept.write_best(second, {"w": torch.zeros(2)})
+    kept.write_best(second, {"w": torch.zeros(100)})
     (tmp_path / "step_000099.ckpt.part").touch()
     save(kept, 3, second)
     assert names(tmp_path) == ["best_000001.ckpt", "best_000003.ckpt", "step_000002.ckpt", "step_000003.ckpt"]
@@ -48,7 +48,7 @@ def test_two_stay_and_the_best_weights_that_they_name(tmp_path: Path) -> None:
     found = kept.newest()
     assert found is not None
     assert (found.place, found.best, found.rows, found.facts) == (place(10), second, 10, {"steps": 9})
-    assert torch.equal(kept.read_best(second)["w"], torch.zeros(2))
+    assert torch.equal(kept.read_best(second)["w"], torch.zeros(100))
 
 
 def test_numbers_of_more_than_six_digits_are_in_order(tmp_path: Path) -> None:

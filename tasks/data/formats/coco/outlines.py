@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from tasks.data.files.contents import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -131,7 +133,7 @@ def _fault_of_corners(outline: list[NDArray[np.float64]], size: tuple[int, int])
 def _fault_of_runs(runs: dict[str, Any], size: tuple[int, int]) -> str | None:
     counts = runs.get("counts")
     if runs.get("size") != list(size):
-        return f"has run lengths of size {runs.get('size')}, not {list(size)} (height, width) as its image"
+        return f"has run lengths of size {shown(runs.get('size'))}, not {list(size)} (height, width) as its image"
     if isinstance(counts, str):
         counts = _counts_of(counts)
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):

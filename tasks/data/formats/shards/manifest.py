@@ -61,7 +61,7 @@ class Manifest:
 
 
 KINDS: dict[type, dict[str, type]] = {
-    Manifest: {"kind": str, "labels": dict, "samples": int, "source": str, "how": dict, "complete": bool},
+    Manifest: {"split": str, "kind": str, "labels": dict, "samples": int, "source": str, "how": dict, "complete": bool},
     Shard: {"name": str, "bytes": int, "samples": int, "sha256": str},
 }
 """What the parts of a manifest are, of which JSON can say something else."""

@@ -139,7 +139,10 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         }[self.config.score]
         # Few default boxes count in the loss. Mining them without a gradient saves the backward pass of the others.
         learning = loss.hard_negative_mining(
-            class_loss(logits.detach(), classes), matches, self.config.negatives_per_positive, self.config.min_negatives
+            loss.by_image(class_loss, logits.detach(), classes),
+            matches,
+            self.config.negatives_per_positive,
+            self.config.min_negatives,
         )
         wanted = encode(to_cxcywh(targets.boxes_xyxy_rel[image, learned]), defaults[box])
         losses = {

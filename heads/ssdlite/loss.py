@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from heads.ssdlite.matcher import Matches
@@ -36,6 +38,18 @@ def softmax_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def by_image(class_loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, classes: Tensor) -> Tensor:
+    """Class loss (N, A) from logits (N, A, 1 + K) and classes (N, A), without a gradient.
+
+    A CPU takes one image after the other: what the loss of a whole batch writes in between leaves the caches, and costs
+    as much time as the arithmetic.
+    """
+    images = 1 if logits.device.type == "cpu" else len(logits)
+    parts = zip(torch.split(logits, images), torch.split(classes, images), strict=True)
+    return torch.cat([class_loss(some_logits, some_classes) for some_logits, some_classes in parts])
+
+
+@torch.no_grad()
 def hard_negative_mining(losses: Tensor, matches: Matches, negatives_per_positive: float, min_negatives: int) -> Tensor:
     """Select the default boxes (N, A) of the class loss: the positive and the hardest negative ones of every image.
 
@@ -44,7 +58,8 @@ def hard_negative_mining(losses: Tensor, matches: Matches, negatives_per_positiv
     """
     negatives = (matches.positive.sum(dim=1, keepdim=True) * negatives_per_positive).clamp(min=min_negatives)
     candidate = ~(matches.positive | matches.ignored)
-    hardest_first = losses.masked_fill(~candidate, -torch.inf).argsort(dim=1, descending=True)
-    rank = torch.arange(losses.shape[1], device=losses.device)
+    most = min(int(negatives.max().ceil()), losses.shape[1])
+    hardest_first = losses.masked_fill(~candidate, -torch.inf).topk(most, dim=1).indices
+    rank = torch.arange(most, device=losses.device)
     hardest = torch.zeros_like(candidate).scatter_(1, hardest_first, rank < negatives)
     return matches.positive | (hardest & candidate)

@@ -51,12 +51,18 @@ def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, match_iou: floa
 
     boxes = targets.boxes_xyxy_rel[learnable]  # T, 4: without padding, of all images
     shared = intersection(boxes, default_boxes_xyxy)
-    overlap = shared / (area(boxes)[:, None] + default_area - shared)
+    overlap = shared.div_(area(boxes)[:, None] + default_area - shared)
     best, best_default_box = overlap.max(dim=1, keepdim=True)
     overlap.scatter_add_(1, best_default_box, FORCED * (best > 0))
-    by_image = overlap.new_full((images, objects, len(default_boxes_xyxy)), -1.0)
-    by_image[learnable] = overlap
-    value, index = by_image.max(dim=1)  # N, A
+    value = overlap.new_full((images, len(default_boxes_xyxy)), -1.0)
+    index = torch.zeros_like(value, dtype=torch.int64)
+    row_of, of_image = learnable.nonzero()[:, 1], learnable.sum(dim=1).tolist()
+    for image, (rows, numbers) in enumerate(
+        zip(torch.split(overlap, of_image), torch.split(row_of, of_image), strict=True)
+    ):
+        if len(rows):
+            value[image], largest = rows.max(dim=0)
+            index[image] = numbers[largest]
     positive = value >= match_iou
 
     crowd_image, _ = targets.crowd.nonzero(as_tuple=True)

@@ -9,12 +9,10 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from tasks.data.checks import check_index
 from tasks.data.files.encoded import EncodedImage, EncodedSample
 from tasks.data.files.images import read_bytes
-from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tasks.data.labels import LabelMap
+    from tasks.data.sample import Sample
 
 
-class ClassificationDataset(Dataset[Sample]):
+class ClassificationDataset:
     """Image files and their classes. The id of an image is its position.
 
     Args:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from tasks.data.checks import check_index, settle_boxes
@@ -52,7 +51,7 @@ class Annotations:
     areas: NDArray[np.float64]
 
 
-class DetectionDataset(Dataset[Sample]):
+class DetectionDataset:
     """Images in a folder and their boxes.
 
     Args:

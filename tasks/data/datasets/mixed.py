@@ -15,19 +15,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from tasks.data.checks import check_index
-from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from tasks.data.sample import Sample
     from tasks.data.splits import VisionData
 
 
-class MixedData(Dataset[Sample]):
+class MixedData:
     """Images of several splits, one split after the other.
 
     Args:

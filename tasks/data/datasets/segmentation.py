@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from tasks.data.checks import check_index
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.data.labels import LabelMap
 
 
-class SegmentationDataset(Dataset[Sample]):
+class SegmentationDataset:
     """Pairs of an image file and a mask file. The id of an image is its position.
 
     Args:

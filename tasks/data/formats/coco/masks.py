@@ -13,7 +13,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from heads.structures import VOID
@@ -51,7 +50,7 @@ VOC_NAMES = {
 """COCO's categories that VOC calls otherwise; the other 14 have the same name."""
 
 
-class CocoSegmentation(Dataset[Sample]):
+class CocoSegmentation:
     """A split in COCO's layout, with masks of VOC's classes. The id of an image is its position.
 
     Args:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from tasks.data.config import MAX_MEGAPIXELS
 from tasks.data.datasets.classification import ClassificationDataset
@@ -22,7 +21,6 @@ from tasks.data.formats.shapes.outlines import NAMES
 from tasks.data.formats.shapes.splits import SPLITS, ensure_scenes, scenes_folder
 from tasks.data.formats.shapes.writers import ALL_LABELS, CLASSES, MASK_NAMES, MASKS
 from tasks.data.labels import LabelMap
-from tasks.data.sample import Sample
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -30,12 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.data.config import BadBoxes, ShapesConfig
+    from tasks.data.sample import Sample
     from tasks.data.splits import VisionData
 
 NO_CLASS = -1
 
 
-class AllLabels(Dataset[Sample]):
+class AllLabels:
     """A split of scenes and all that is known of each. The id of a scene is its position.
 
     Attributes:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from backbone.errors import InputError
 from tasks.data.checks import require_root
@@ -28,7 +27,6 @@ from tasks.data.formats.shards.files import ShardFiles, joined
 from tasks.data.formats.shards.index import TarIndex, read_index
 from tasks.data.formats.shards.manifest import compare
 from tasks.data.labels import LabelMap
-from tasks.data.sample import Sample
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tasks.data.config import ShardsConfig
+    from tasks.data.sample import Sample
 
 LAYOUT = "tar shards"
 REMEDY = "data.root=FOLDER names the data set"
@@ -44,7 +43,7 @@ CLASS_NAMES = "classes.txt"
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
-class ShardDataset(Dataset[Sample]):
+class ShardDataset:
     """The images of several shards, in their order. The id of an image is its position.
 
     Args:

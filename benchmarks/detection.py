@@ -23,7 +23,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.ops import box_iou
 
 from backbone import MobileNetV2
-from benchmarks.timing import medians_ms, options, write_json
+from benchmarks.timing import Compared, medians_ms, options, write_json
 from heads.ssdlite.box_coder import to_cxcywh
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SIZE = 320
 CLASSES = 90
-SETTINGS = {"score_threshold": 0.001, "nms_iou": 0.55, "detections": 300}
+SETTINGS = {"score_threshold": 0.001, "nms_iou": 0.55, "max_detections": 300}
 MAP_SIZES = (20, 10, 5, 3, 2, 1)
 BATCH_OF_LOSS = 32
 
@@ -237,7 +237,13 @@ def main() -> None:
     rows = [row for part in told.only for row in PARTS[part](ssd, told.repeats)]
     print(f"torch {torch.__version__}, {told.threads} thread(s), medians of {told.repeats}")
     print(table(rows))
-    write_json(told.json, {"threads": told.threads, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]})
+    compared = [
+        Compared(row.what, row.ours_ms, "torchvision", row.peer_ms, "ms", row.peer_ms / row.ours_ms)
+        for row in rows
+        if row.peer_ms is not None
+    ]
+    figures = {"threads": told.threads, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]}
+    write_json(told.json, figures, compared)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.pictures import clouds, picture_files
-from benchmarks.timing import common_options, medians_ms, write_json
+from benchmarks.timing import Compared, common_options, medians_ms, write_json
 from tasks.commands.inspect.duplicates import find_groups
 from tasks.commands.inspect.reading import Reading
 from tasks.data.datasets.classification import ClassificationDataset
@@ -120,7 +120,12 @@ def main() -> None:
         ratio = speeds[name] / speeds["plain loop, Pillow"]
         print(f"{name:20} {speeds[name]:7.0f} images/s  ratio {ratio:5.2f}  peak {peak:5.1f} MiB  found {found}")
     peaks = {name: peak for name, (_, peak) in seen.items()}
-    write_json(options.json, {"files": len(paths), "images_per_second": speeds, "peak_mib": peaks})
+    peer, what = "plain loop, Pillow", f"broken files and copies among {len(paths)}"
+    compared = [
+        Compared(what, speeds["ours"], peer, speeds[peer], "images/s", speeds["ours"] / speeds[peer]),
+        Compared(what, peaks["ours"], peer, peaks[peer], "MiB at the peak", peaks[peer] / peaks["ours"]),
+    ]
+    write_json(options.json, {"files": len(paths), "images_per_second": speeds, "peak_mib": peaks}, compared)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from torch import nn
 from backbone.build import build_backbone
 from backbone.cost import cost
 from backbone.families.mobilenet_v2 import MobileNetV2Config
-from benchmarks.timing import medians_ms, options, write_json
+from benchmarks.timing import Compared, medians_ms, options, write_json
 from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
@@ -118,7 +118,12 @@ def main() -> None:
     rows = [row for size in told.only for row in compare(int(size), told.repeats)]
     print(f"torch {torch.__version__}, {told.threads} thread(s), medians of {told.repeats}")
     print(table(rows))
-    write_json(told.json, {"threads": told.threads, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]})
+    compared = [
+        Compared(f"joint model, {row.what}", row.joint, "three single models", row.together, "", 1 / row.ratio)
+        for row in rows
+    ]
+    figures = {"threads": told.threads, "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]}
+    write_json(told.json, figures, compared)
 
 
 if __name__ == "__main__":

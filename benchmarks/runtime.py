@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from benchmarks.timing import common_options, medians_ms, write_json
+from benchmarks.timing import Compared, common_options, medians_ms, write_json
 from tasks.data.config import ImageNetConfig, VocConfig
 from tasks.data.transforms.config import DeepLabTransformConfig, ImageNetTransformConfig
 from tasks.deploy.artifact import FixedSize, open_artifact
@@ -148,7 +148,7 @@ def main() -> None:
     if told.voc is not None:
         scored["segmentation"] = miou, build_splits(VocConfig(root=told.voc), "segmentation", need_train=False)
     everyone = [google(told.google / name) for name in GOOGLE] + [ours(path) for path in told.files]
-    figures = {}
+    figures, compared = {}, []
     for size in sorted({one.model.size for one in everyone}):
         same = [one for one in everyone if one.model.size == size]
         times = medians_ms([one.once() for one in same], told.repeats)
@@ -163,7 +163,9 @@ def main() -> None:
             print(f"{one.what:48}{spent:9.2f}{one.megabytes:9.2f}{last}", flush=True)
             told_of = {"ms": spent, "megabytes": one.megabytes, "ratio": ratio, "score": score}
             figures[f"{size} {one.what}"] = told_of
-    write_json(told.json, figures)
+            if ratio is not None and best is not None:
+                compared.append(Compared(f"{one.what}, {size} px", spent, "Google's file", best, "ms", ratio))
+    write_json(told.json, figures, compared)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from backbone.cost import measured_peak_memory
 from backbone.features import FeatureSpec
-from benchmarks.timing import medians_ms, options, write_json
+from benchmarks.timing import Compared, medians_ms, options, write_json
 from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.structures import VOID, SegmentationTargets
@@ -147,7 +147,16 @@ def main() -> None:
     rows = [row for part in told.only for row in PARTS[part](told.repeats)]
     print(f"torch {torch.__version__}, {told.threads} thread(s), medians of {told.repeats}, {CLASSES} classes")
     print(table(rows))
-    write_json(told.json, {"threads": told.threads, "rows": [row._asdict() for row in rows]})
+    peer = "torch and torchmetrics"
+    compared = [
+        Compared(row.what, ours, peer, plain, unit, plain / ours)
+        for row in rows
+        for ours, plain, unit in (
+            (row.ours_ms, row.plain_ms, "ms/image"),
+            (row.ours_mib, row.plain_mib, "MiB at the peak"),
+        )
+    ]
+    write_json(told.json, {"threads": told.threads, "rows": [row._asdict() for row in rows]}, compared)
 
 
 if __name__ == "__main__":

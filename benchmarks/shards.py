@@ -9,8 +9,6 @@ files, for which shards are made. webdataset reads from end to end and does not 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import simplejpeg
 
-from benchmarks.timing import medians_ms
+from benchmarks.timing import Compared, common_options, medians_ms, write_json
 from tasks.commands.pack.contents import Item, divided
 from tasks.commands.pack.writing import write_shard
 from tasks.config.pack import PackConfig
@@ -34,11 +32,9 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common_options(__doc__, repeats=5)
     parser.add_argument("--images", type=int, default=2000, help="pictures")
     parser.add_argument("--kilobytes", type=int, default=110, help="of each; ImageNet's have 110")
-    parser.add_argument("--repeats", type=int, default=5, help="counted rounds over all pictures")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     header = simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8))
@@ -71,8 +67,9 @@ def main() -> None:
     print(f"{options.images} files of {options.kilobytes} kB in {len(shards)} shards, page cache warm")
     for name, speed in speeds.items():
         print(f"{name:28} {speed:9.0f} files/s {speed / speeds['single files, random order']:6.2f} of single files")
-    if options.json is not None:
-        options.json.write_text(json.dumps(speeds, indent=2) + "\n")
+    ours, single = speeds["shards, random order"], speeds["single files, random order"]
+    what = f"reading {options.images} files in random order from shards"
+    write_json(options.json, speeds, [Compared(what, ours, "single files", single, "files/s", ours / single)])
 
 
 def _webdataset() -> Any:

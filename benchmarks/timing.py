@@ -1,4 +1,4 @@
-"""What the benchmarks share: candidates that take turns, their medians, and the options of the command line."""
+"""What the benchmarks share: candidates that take turns, their medians, the command line, what goes into a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ import json
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
+
+
+class Compared(NamedTuple):
+    """One measurement beside that of a peer: a row of the table of `benchmarks.all`.
+
+    Attributes:
+        peer: name of the peer.
+        unit: of both figures.
+        ratio: above 1, ours is better, whether a large figure is good or a small one.
+    """
+
+    what: str
+    ours: float
+    peer: str
+    theirs: float
+    unit: str
+    ratio: float
 
 
 def medians_ms(
@@ -56,7 +73,7 @@ def options(description: str | None, *, repeats: int, parts: Collection[str]) ->
     return parser.parse_args()
 
 
-def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Keep the figures, where a file is named."""
+def write_json(path: Path | None, figures: dict[str, Any], compared: Sequence[Compared] = ()) -> None:
+    """Keep the figures, and under `compared` those that have a peer, where a file is named."""
     if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
+        path.write_text(json.dumps(figures | {"compared": [row._asdict() for row in compared]}, indent=2) + "\n")

@@ -1,18 +1,20 @@
 """One training step of MobileNetV2: ours, as the command line trains, against torchvision's module and reference.
 
-python benchmarks/train_step.py [--images 16] [--size 224] [--repeats 9] [--threads 1] [--json FILE]
+python benchmarks/train_step.py [--images 16] [--size 224] [--repeats 9] [--threads 1] [--words ..] [--json FILE]
 
 Each is a process of its own, and they take turns step by step, so that a busy machine disturbs both alike; the figures
-are medians of CPU time. Both start from the same weights and the same images, in which the first losses must agree.
-Ours is the whole step of Lightning's trainer with the settings of `tasks.runs.machine`, from uint8 images to the moving
-average of the weights. torchvision's is float32 in its default layout, SGD, and the loss read in every step; its images
-are normalised beforehand, it has no moving average, and no trainer around it.
+are medians of CPU time, and the most memory that each process had. Both start from the same weights and the same
+images, in which the first losses must agree. Ours is the whole step of Lightning's trainer with the settings of
+`tasks.runs.machine`, from uint8 images to the moving average of the weights. torchvision's is float32 in its default
+layout, SGD, and the loss read in every step; its images are normalised beforehand, it has no moving average, and no
+trainer around it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -32,7 +34,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.models import mobilenet_v2
 
-from benchmarks.timing import common_options, write_json
+from benchmarks.timing import Compared, common_options, write_json
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -71,7 +73,14 @@ class Turn:
         self.pipe.send((time.process_time() - self._started, loss))
 
 
-def reference(pipe: Connection, weights: Path, images: int, size: int, threads: int, rounds: int) -> None:
+def peak_gb() -> float:
+    """Most memory that this process had, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def reference(
+    pipe: Connection, weights: Path, images: int, size: int, threads: int, rounds: int, words: list[str]
+) -> None:
     """torchvision's module, trained like its reference script on a CPU."""
     torch.set_num_threads(threads)
     pictures, labels = random_batch(images, size)
@@ -89,6 +98,7 @@ def reference(pipe: Connection, weights: Path, images: int, size: int, threads: 
         loss.backward()
         optimizer.step()
         turn.end(loss.item())
+    pipe.send(peak_gb())
 
 
 class TakesTurns(Callback):
@@ -104,8 +114,8 @@ class TakesTurns(Callback):
         self.turn.end(float(trainer.callback_metrics["train/loss"]))
 
 
-def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, rounds: int) -> None:
-    """What `tasks.run task=classification experiment=mnv2_imagenet` does in a step."""
+def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, rounds: int, words: list[str]) -> None:
+    """What `tasks.run task=classification experiment=mnv2_imagenet`, and more words, does in a step."""
     import hydra
     from omegaconf import OmegaConf
 
@@ -118,7 +128,7 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
     from tasks.vision_task import VisionTask
 
     register()
-    words = ["experiment=mnv2_imagenet", f"backbone.weights={weights}", "trainer.accelerator=cpu"]
+    words = ["experiment=mnv2_imagenet", f"backbone.weights={weights}", "trainer.accelerator=cpu", *words]
     with hydra.initialize_config_module("conf", version_base="1.3"):
         config: Any = OmegaConf.to_object(hydra.compose("config", overrides=words))
     tune()
@@ -143,10 +153,13 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
         limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(task, DataLoader([batch] * rounds, batch_size=None))
+    pipe.send(peak_gb())
 
 
-def measured(images: int, size: int, threads: int, repeats: int) -> dict[str, float]:
-    """Median CPU seconds an image of both, after their first losses were compared."""
+def measured(
+    images: int, size: int, threads: int, repeats: int, words: list[str], tolerance: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median CPU seconds an image of both, after their first losses were compared, and their peak memory in GB."""
     rounds = UNCOUNTED + repeats
     context = multiprocessing.get_context("spawn")
     spent: dict[str, list[float]] = {"torchvision": [], "ours": []}
@@ -158,7 +171,7 @@ def measured(images: int, size: int, threads: int, repeats: int) -> dict[str, fl
         pipes = {}
         for name, side in (("torchvision", reference), ("ours", ours)):
             pipes[name], theirs = context.Pipe()
-            how = (theirs, weights, images, size, threads, rounds)
+            how = (theirs, weights, images, size, threads, rounds, words)
             context.Process(target=side, args=how, daemon=True).start()
             theirs.close()
         for _ in range(rounds):
@@ -167,9 +180,10 @@ def measured(images: int, size: int, threads: int, repeats: int) -> dict[str, fl
                 seconds, loss = pipe.recv()
                 spent[name].append(seconds / images)
                 first.setdefault(name, loss)
-    if abs(first["ours"] / first["torchvision"] - 1) > TOLERANCE:
+        peaks = {name: float(pipe.recv()) for name, pipe in pipes.items()}
+    if abs(first["ours"] / first["torchvision"] - 1) > tolerance:
         raise AssertionError(f"the first losses differ: {first}")
-    return {name: median(times[UNCOUNTED:]) for name, times in spent.items()}
+    return {name: median(times[UNCOUNTED:]) for name, times in spent.items()}, peaks
 
 
 def main() -> None:
@@ -177,14 +191,29 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16, help="in a batch")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--words", nargs="+", default=[], help="more words of the command line for ours")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="between the first losses, relative")
     told = parser.parse_args()
-    figures = measured(told.images, told.size, told.threads, told.repeats)
+    figures, peaks = measured(told.images, told.size, told.threads, told.repeats, told.words, told.tolerance)
     print(f"torch {torch.__version__}, {told.threads} thread(s), {told.images} images of {told.size} x {told.size}")
     for name, seconds in figures.items():
-        print(f"{name:12} {1000 * seconds:7.1f} ms of CPU time an image")
+        print(f"{name:12} {1000 * seconds:7.1f} ms of CPU time an image, {peaks[name]:.2f} GB at the peak")
     ratio = figures["torchvision"] / figures["ours"]
     print(f"ratio {ratio:.2f}")
-    write_json(told.json, {"cpu_seconds_per_image": figures, "ratio": ratio, "threads": told.threads})
+    what = f"training step, {told.images} images of {told.size} px{''.join(f', {word}' for word in told.words)}"
+    compared = [
+        Compared(what, 1000 * figures["ours"], "torchvision", 1000 * figures["torchvision"], "ms CPU/image", ratio),
+        Compared(
+            what,
+            peaks["ours"],
+            "torchvision",
+            peaks["torchvision"],
+            "GB at the peak",
+            peaks["torchvision"] / peaks["ours"],
+        ),
+    ]
+    found = {"cpu_seconds_per_image": figures, "peak_gb": peaks, "ratio": ratio, "threads": told.threads}
+    write_json(told.json, found, compared)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from backbone.architecture import Padding, Shortcut
 from backbone.dilated import dilated_depthwise, is_faster
@@ -79,9 +81,38 @@ class Conv2d(nn.Conv2d):
         return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
+class ReLU6(nn.ReLU6):
+    """PyTorch's, to the bit, that keeps its output for the gradient instead of a copy of its input.
+
+    The convolution behind it keeps the same tensor, so that a third of what a training holds is saved, and the copying.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.inplace and x.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
+            return super().forward(x)
+        y: Tensor = _ReLU6InPlace.apply(x)
+        return y
+
+
+class _ReLU6InPlace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.clamp_(0, 6)
+        ctx.mark_dirty(y)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        before: Tensor = torch.ops.aten.hardtanh_backward(grad, y, 0.0, 6.0)
+        return before
+
+
 ACTIVATIONS: dict[Activation, type[nn.ReLU | nn.ReLU6 | nn.Hardswish]] = {
     Activation.relu: nn.ReLU,
-    Activation.relu6: nn.ReLU6,
+    Activation.relu6: ReLU6,
     Activation.hardswish: nn.Hardswish,
 }
 

@@ -60,7 +60,7 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
 
     def forward(self, features: Features) -> Tensor:
         """Logits (N, K) from the tapped map (N, C, H, W)."""
-        pooled = features[self.config.tap].mean(dim=(2, 3))
+        pooled = features[self.config.tap].mean(dim=(2, 3), keepdim=True).flatten(1)  # as XNNPACK wants it
         logits: Tensor = self.classifier(self.dropout(self.hidden(pooled)))
         return logits
 

@@ -30,7 +30,7 @@ ACTIVATIONS = {
 }  # fmt: skip
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PASSING = {aten.mean.dim, aten.permute.default, aten.expand.default, aten.cat.default, aten.pad.default,
-           aten.constant_pad_nd.default}  # fmt: skip
+           aten.constant_pad_nd.default, aten.flatten.using_ints}  # fmt: skip
 """What gives out the values that it gets, or lies between them: both sides have one scale."""
 ENDINGS = "tasks.deploy.endings"
 

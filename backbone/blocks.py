@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from backbone.architecture import Padding, Shortcut
 from backbone.dilated import dilated_depthwise, is_faster
+from backbone.eager import records_gradient
 from backbone.features import Activation
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class ReLU6(nn.ReLU6):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.inplace and x.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
+        if not (self.inplace and records_gradient(x)):
             return super().forward(x)
         y: Tensor = _ReLU6InPlace.apply(x)
         return y

@@ -53,4 +53,4 @@ def test_a_layer_keeps_two_maps_and_pytorch_three() -> None:
     theirs = kept_bytes(nn.Sequential(*layers), x)
     few = x.nbytes // 10  # weights and statistics
     assert abs(ours - 9 * x.nbytes) < few  # the input, and two of each layer
-    assert abs(theirs - 13 * x.nbytes) < few
+    assert abs(theirs - 12 * x.nbytes) < few  # the copies too, and not the last output

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import cv2
 import numpy as np
 import simplejpeg
 import torch
@@ -38,6 +37,7 @@ from tasks.data.datasets.classification import ClassificationDataset
 from tasks.data.labels import LabelMap
 from tasks.data.loading.sampling import TransformedData
 from tasks.data.transforms.imagenet import RandomCrop
+from tasks.runs.machine import tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="side of the square in pixels")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    tune()  # for all candidates, as a training does before it starts its workers
     torch.manual_seed(0)
     with picture_files(options.images, draw_jpegs) as pictures:
         paths = [path for path in pictures if path.read_bytes()[:2] == b"\xff\xd8"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from tasks.cli.compose import _read, plug
 from tasks.cli.leaving import CommandFailed
 from tasks.config.run import Command, Mode, RunConfig
+from tasks.data.formats.coco.results import existing
+from tasks.data.places import check_places
 from tasks.distributed.launch import launch, processes
 from tasks.distributed.world import check, started
 from tasks.runs import folder as run_folder
@@ -40,6 +42,7 @@ def run(config: RunConfig, command: Command, world: World | None = None) -> bool
     Raises:
         InputError: something that the user gave does not fit.
     """
+    _check_files(config)
     training = config.mode is Mode.train
     if world is None:
         return _do(config, command, lambda: run_folder.choose(config.run_dir, config.task.value, training=training))
@@ -51,6 +54,23 @@ def run(config: RunConfig, command: Command, world: World | None = None) -> bool
             lambda: broadcast(lambda: remembered(config.run_dir, config.task.value, training=training)),
             decide=broadcast, speaks=world.rank == 0,
         )  # fmt: skip
+
+
+def _check_files(config: RunConfig) -> None:
+    """See that files and folders of data are there, before torch is loaded, which takes seconds.
+
+    Raises:
+        InputError: one is missing.
+    """
+    if config.predictions is not None:
+        if (annotations := getattr(config.data, "annotations", None)) is not None:
+            existing(annotations, "data.annotations")
+        existing(config.predictions, "predictions")
+    elif config.mode not in (Mode.profile, Mode.predict):
+        need_train = config.mode in (Mode.train, Mode.pack)
+        if config.mode is Mode.export:
+            need_train = config.export.reads_training_data
+        check_places(config.data, config.task.value, need_train=need_train)
 
 
 def _alone(claim: Callable[[], RunLock]) -> RunLock:

@@ -31,6 +31,8 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 TIFF_MAGICS = (b"II*\0", b"MM\0*")
 EXIF_MAGIC = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
+SEGMENT, START_OF_SCAN, END_OF_IMAGE = 0xFF, 0xDA, 0xD9
+"""Bytes of JPEG: before each marker, of the marker that pixels follow, of the last one."""
 REMEDY = "replace the file or take it out of the data set"
 MEGAPIXEL = 1_000_000
 
@@ -161,7 +163,7 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
 def exif_orientation(data: bytes) -> int:
     """The orientation 1 .. 8 that is written in the file, 1 (upright) if none is or it cannot be understood."""
     jpeg = data.startswith(JPEG_MAGIC)
-    start = data.find(EXIF_MAGIC, 0, 1 << 16)
+    start = _exif_start(data) if jpeg else -1
     if start < 0 and (jpeg or b"eXIf" not in data):
         return 1
     from PIL import Image
@@ -179,6 +181,22 @@ def exif_orientation(data: bytes) -> int:
     except (OSError, SyntaxError, ValueError, struct.error):
         return 1
     return value if value in range(1, 9) else 1
+
+
+def _exif_start(data: bytes) -> int:
+    """Where the EXIF data of a JPEG begin; -1: it has none before its pixels, or its segments cannot be followed.
+
+    From segment to segment: to look through all of the first bytes would take longer than to read the file.
+    """
+    place = 2
+    while place + 4 <= len(data) and data[place] == SEGMENT and data[place + 1] not in (START_OF_SCAN, END_OF_IMAGE):
+        if data[place + 1] == SEGMENT:  # padding
+            place += 1
+            continue
+        if data.startswith(EXIF_MAGIC, place + 4):
+            return place + 4
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return -1
 
 
 def decode_stored(name: str | Path, data: bytes, shrink: int = 1) -> Pixels:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = "images as train/CLASS/*.jpg and val/CLASS/*.jpg"
 REMEDY = "data.root=FOLDER names the data set"
+SPLIT_REMEDY = f"{REMEDY}, data.train_split and so on its parts"
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ def list_classes(folder: Path, boundary: Boundary) -> Listing:
         InputError: there is no such folder, no class folder in it, or no image in one of those; or two of them have
             the same name in Unicode, or one has none.
     """
-    require_folder(folder, "a folder for each class", f"{REMEDY}, data.train_split and so on its parts")
+    require_folder(folder, "a folder for each class", SPLIT_REMEDY)
     boundary.report([] if boundary.holds(folder) else [folder])
     found = [entry for entry in visible(folder) if is_folder(entry)]
     boundary.report([entry.path for entry in found if entry.is_symlink() and not boundary.holds(entry.path)])

@@ -25,7 +25,7 @@ def load_annotations(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, see `read_instances`, an id of an annotation names nothing, or a box is not
             four finite numbers.
     """
-    path = _existing(path, "data.annotations")
+    path = existing(path, "data.annotations")
     data = read_instances(path)
     images, categories = ({entry["id"] for entry in data[name]} for name in ("images", "categories"))
     for number, annotation in enumerate(data["annotations"]):
@@ -46,7 +46,7 @@ def load_results(path: str | Path, ground_truth: dict[str, Any]) -> list[dict[st
     Raises:
         InputError: the file is missing or no JSON, it holds no list, an entry lacks something or does not fit.
     """
-    path = _existing(path, "predictions")
+    path = existing(path, "predictions")
     data = read_json(path)
     if not isinstance(data, list):
         raise InputError(
@@ -74,7 +74,12 @@ def load_results(path: str | Path, ground_truth: dict[str, Any]) -> list[dict[st
     return data
 
 
-def _existing(path: str | Path, argument: str) -> Path:
+def existing(path: str | Path, argument: str) -> Path:
+    """Path of a file that `argument` names.
+
+    Raises:
+        InputError: there is no such file.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{argument}={path}: there is no such file; give the path of a COCO JSON file")

@@ -63,9 +63,9 @@ def _check_files(config: RunConfig) -> None:
         InputError: one is missing.
     """
     if config.predictions is not None:
-        if (annotations := getattr(config.data, "annotations", None)) is not None:
+        if (annotations := getattr(config.data, "annotations", None)) is not None:  # without: the command tells how
             existing(annotations, "data.annotations")
-        existing(config.predictions, "predictions")
+            existing(config.predictions, "predictions")
     elif config.mode not in (Mode.profile, Mode.predict):
         need_train = config.mode in (Mode.train, Mode.pack)
         if config.mode is Mode.export:

@@ -18,8 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tasks.data.transforms.build import batch_mixing
-
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -34,6 +32,7 @@ from conf.schema import register
 from heads.structures import Batch, ClassificationTargets
 from tasks.build import build_model, build_trainer
 from tasks.data.labels import LabelMap
+from tasks.data.transforms.build import batch_mixing
 from tasks.runs.machine import tune
 from tasks.training.callbacks import GracefulStop
 from tasks.training.ema import MovingAverage

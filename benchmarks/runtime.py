@@ -21,9 +21,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.data.build import build_splits
-from tasks.data.transforms.build import evaluation_transform
-
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -32,7 +29,9 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Compared, common_options, medians_ms, write_json
+from tasks.data.build import build_splits
 from tasks.data.config import ImageNetConfig, VocConfig
+from tasks.data.transforms.build import evaluation_transform
 from tasks.data.transforms.config import DeepLabTransformConfig, ImageNetTransformConfig
 from tasks.deploy.artifact import FixedSize, open_artifact
 from tasks.deploy.endings import Classes, Pixels

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.timing import common_options, write_json
 
 WORDS = (

@@ -22,8 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tasks.data.transforms.build import batch_mixing
-
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -35,6 +33,7 @@ from torch.utils.data import DataLoader
 from torchvision.models import mobilenet_v2
 
 from benchmarks.timing import Compared, common_options, write_json
+from tasks.data.transforms.build import batch_mixing
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -126,6 +126,7 @@ def test_file_without_tensors(tmp_path: Path) -> None:
         (changed(data_offsets=[0, 24]), "does not begin where another ends"),
         (changed(data_offsets=[9, 33]), "does not begin where another ends"),
     ],
+    ids=lambda part: part if isinstance(part, str) else "",  # the library's order of keys is another in each process
 )
 def test_damage(tmp_path: Path, content: bytes, why: str) -> None:
     line = check_as_the_library(tmp_path / "w.safetensors", content)

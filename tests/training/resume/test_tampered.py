@@ -63,7 +63,9 @@ def test_best_weights_of_another_model(tmp_path: Path, caplog: pytest.LogCapture
     assert "needs best_000001.ckpt, which holds the weights of another model" in caplog.text
 
 
-@pytest.mark.parametrize("content", [{"x": Stranger()}, {"x": Stranger}, [1], torch.ones(1)], ids=str)
+@pytest.mark.parametrize(
+    "content", [{"x": Stranger()}, {"x": Stranger}, [1], torch.ones(1)], ids=["object", "class", "list", "tensor"]
+)
 def test_more_than_plain_data(tmp_path: Path, content: Any) -> None:
     from tests.fuzz.runs import sealed
 

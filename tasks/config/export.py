@@ -14,6 +14,13 @@ class Format(Enum):
     onnx = "onnx"
     executorch = "executorch"
     litert = "litert"
+    web = "web"
+    """ONNX, and a page around it that runs it in a browser."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs the file, as its header says it, and the extra that installs what writes it."""
+        return "onnx" if self is Format.web else self.value
 
 
 class Precision(Enum):
@@ -44,11 +51,15 @@ class ExportConfig:
     """Over which the largest difference of the outputs is taken."""
     passes: int = 30
     """Timed for every latency; the median is what counts."""
+    runtime: str | None = None
+    """export=web only: a folder with ONNX Runtime Web's files; null: npm fetches them."""
 
     def __post_init__(self) -> None:
         for name in ("calibration_images", "compared_images", "passes"):
             if getattr(self, name) < 1:
                 raise InputError(f"export.{name}={getattr(self, name)}: must be at least 1")
+        if self.runtime is not None and self.format is not Format.web:
+            raise InputError(f"export.runtime={self.runtime}: needs export=web, not {self.format.value}")
         if self.calibration_source is not None and self.precision is not Precision.int8:
             raise InputError(
                 f"export.calibration_source={self.calibration_source}: needs export.precision=int8, not "

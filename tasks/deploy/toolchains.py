@@ -63,8 +63,10 @@ class Toolchain(NamedTuple):
     reads: tuple[str, ...]
 
 
+ONNX = Toolchain("tasks.deploy.onnx_file", ".onnx", ("onnx", "onnxscript", "onnxruntime"), ("onnxruntime",))
 TOOLCHAINS = {
-    Format.onnx: Toolchain("tasks.deploy.onnx_file", ".onnx", ("onnx", "onnxscript", "onnxruntime"), ("onnxruntime",)),
+    Format.onnx: ONNX,
+    Format.web: ONNX,
     Format.executorch: Toolchain("tasks.deploy.executorch_file", ".pte", ("executorch", "torchao"), ("executorch",)),
     Format.litert: Toolchain(
         "tasks.deploy.litert_file",
@@ -88,6 +90,6 @@ def tools(wanted: Format, *, what: str, to_write: bool) -> Tools:
     missing = [name for name in (chain.writes if to_write else chain.reads) if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{what}: needs {', '.join(missing)}, not installed here; say pip install 'trident[{wanted.value}]'"
+            f"{what}: needs {', '.join(missing)}, not installed here; say pip install 'trident[{wanted.runtime}]'"
         )
     return cast("Tools", import_module(chain.module))

@@ -10,7 +10,7 @@ from tasks.build import build_splits
 from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import compare
 from tasks.commands.export.loading import load
-from tasks.config.export import ExportConfig, Precision
+from tasks.config.export import ExportConfig, Format, Precision
 from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.header import read_artifact
@@ -18,6 +18,9 @@ from tasks.deploy.lacking import operators_named
 from tasks.deploy.opening import fix_size
 from tasks.deploy.rounding import round_weights
 from tasks.deploy.toolchains import TOOLCHAINS, tools
+from tasks.deploy.web.page import write_page
+from tasks.deploy.web.runtime import check_runtime
+from tasks.deploy.web.view import view_of
 from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ def export(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> 
     """
     wanted: ExportConfig = config.export
     module = tools(wanted.format, what=f"export={wanted.format.value}", to_write=True)
+    if wanted.format is Format.web:
+        check_runtime(wanted.runtime)
     splits = build_splits(config)
     model, header = load(config, splits, command)
     fix_size(config, header.size)
@@ -69,4 +74,8 @@ def export(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> 
         made.append((path, read_artifact(str(path))))
     if wanted.compare:
         compare(config, folder, model, graph, splits, made)
+    if wanted.format is Format.web:
+        path, made_header = made[-1]
+        write_page(folder / "web", path, made_header, view_of(config.transform, header.size), wanted.runtime)
+        log.info("page: %s; to try it: python -m http.server -d %s", folder / "web" / "index.html", folder / "web")
     log.info("everything is in %s", folder)

@@ -56,7 +56,7 @@ def load(config: RunConfig, splits: DataSplits | JointSplits, command: Command) 
         written["heads"] = {name: head for name, head in written["heads"].items() if name in labels}
     made_with["licence"] = config.export.licence or licence_of(path) or "not stated"
     return model, ArtifactHeader(
-        runtime=config.export.format.value,
+        runtime=config.export.format.runtime,
         precision=Precision.fp32.value,
         size=config.transform.image_size,
         padding=padding_of(model),

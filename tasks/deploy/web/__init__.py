@@ -1,0 +1,1 @@
+"""A static page that runs an exported model in a browser."""

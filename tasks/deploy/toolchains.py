@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from backbone.errors import InputError
 from tasks.config.export import Format, Precision
+from tasks.runs.provenance import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,7 @@ def tools(wanted: Format, *, what: str, to_write: bool) -> Tools:
     missing = [name for name in (chain.writes if to_write else chain.reads) if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{what}: needs {', '.join(missing)}, not installed here; say pip install 'trident[{wanted.runtime}]'"
+            f"{what}: needs {', '.join(missing)}, not installed here; say pip install"
+            f" '{DISTRIBUTION}[{wanted.runtime}]'"
         )
     return cast("Tools", import_module(chain.module))

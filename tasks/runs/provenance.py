@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("trident", "torch", "torchvision", "lightning", "hydra-core", "albumentations", "numpy")
+DISTRIBUTION = "trident-mobile-vision"
+"""What the package is installed by; `trident` is another one's name on the registry."""
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "albumentations", "numpy")
 
 
 def provenance(pretrained: str | None) -> dict[str, Any]:
@@ -17,9 +19,10 @@ def provenance(pretrained: str | None) -> dict[str, Any]:
     Args:
         pretrained: the pretraining chain in words; None for a random start.
     """
+    named = [("trident", DISTRIBUTION), *((name, name) for name in PACKAGES)]
     return {
         "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name, package in named if (found := _version(package))},
         "git": _commit(),
         "pretrained": pretrained,
     }

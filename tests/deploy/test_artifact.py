@@ -124,7 +124,8 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as raised:
         toolchains.tools(Format.onnx, what="export=onnx", to_write=True)
     assert str(raised.value) == (
-        "export=onnx: needs onnx, onnxscript, onnxruntime, not installed here; say pip install 'trident[onnx]'"
+        "export=onnx: needs onnx, onnxscript, onnxruntime, not installed here; say pip install"
+        " 'trident-mobile-vision[onnx]'"
     )
     with pytest.raises(InputError, match="artifact=m: needs ai_edge_litert, not installed here"):
         toolchains.tools(Format.litert, what="artifact=m", to_write=False)

@@ -26,8 +26,10 @@ from tasks.data.transforms.config import (
     Interpolation,
     JointTransformConfig,
     SSDTransformConfig,
-    TestCrop as Crop,
     TransformConfig,
+)
+from tasks.data.transforms.config import (
+    TestCrop as Crop,
 )
 from tasks.deploy.web import runtime
 from tasks.deploy.web.page import SOURCES, colours_of, sources

@@ -28,6 +28,7 @@ from tasks.commands.sweep.results import JSON, PLOT, show, write_results
 from tasks.commands.sweep.row import FOLDER, Row, read_row
 from tasks.config.run import Mode, Task
 from tasks.runs import folder as run_folder
+from tasks.runs.provenance import DISTRIBUTION
 from tasks.training.resume.claim import LOCK, RunLock
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     Read = Callable[[Sequence[str]], tuple[RunConfig, Command]]
 
 EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
-"""By launcher: what of `pip install trident[...]` brings it."""
+"""By launcher: what of `pip install trident-mobile-vision[...]` brings it."""
 ROOT = Path("runs", "sweep")
 
 
@@ -168,5 +169,5 @@ def _master(words: list[str]) -> DictConfig:
         if group != "hydra/launcher" or name not in EXTRAS:
             raise
         raise InputError(
-            f"hydra/launcher={name}: is not installed; install trident[{EXTRAS[name]}], or leave it out"
+            f"hydra/launcher={name}: is not installed; install {DISTRIBUTION}[{EXTRAS[name]}], or leave it out"
         ) from error

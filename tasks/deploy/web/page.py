@@ -55,7 +55,6 @@ def sources() -> list[Path]:
 def described(header: ArtifactHeader, view: Mapping[str, Any]) -> dict[str, Any]:
     """What the page must know of a model, as plain data."""
     names = {head: list(labels["names"]) for head, labels in header.labels.items()}
-    trained = header.provenance.get("trained", header.provenance)
     return {
         "title": f"Trident: {', '.join(header.heads)}",
         "size": header.size,
@@ -65,8 +64,7 @@ def described(header: ArtifactHeader, view: Mapping[str, Any]) -> dict[str, Any]
         "colours": {head: colours_of(header.heads[head]["kind"], classes) for head, classes in names.items()},
         "view": dict(view),
         "precision": header.precision,
-        "licence": header.provenance.get("licence", "not stated"),
-        "made_with": str(trained.get("versions", {}).get("trident", "not stated")),
+        "licence": str(header.provenance.get("licence", "not stated")),
     }
 
 

@@ -214,7 +214,10 @@ def test_launcher_that_is_not_installed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, folder, "hydra/launcher=ray") == 2
-    assert "hydra/launcher=ray: is not installed; install trident[ray], or leave it out" in capsys.readouterr().err
+    assert (
+        "hydra/launcher=ray: is not installed; install trident-mobile-vision[ray], or leave it out"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

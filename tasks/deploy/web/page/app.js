@@ -128,7 +128,6 @@ function describe() {
     Input: `${model.size} × ${model.size} pixels`,
     Heads: Object.keys(model.heads).join(", "),
     Licence: model.licence,
-    "Trained with": model.made_with,
   };
   for (const [name, value] of Object.entries(about)) {
     const [term, text] = ["dt", "dd"].map((tag) => document.createElement(tag));

@@ -24,6 +24,8 @@ SpecT = TypeVar("SpecT", BlockSpec, ConvSpec)
 MAX_BYTES = 1_000_000
 MAX_CHANNELS = 16_384
 MAX_BLOCKS = 200
+MAX_WEIGHTS = 1 << 28
+"""Of 1x1 convolutions: 1 GB."""
 ALLOWED = {"kernel": (1, 3, 5, 7, 9, 11), "stride": (1, 2), "dilation": (1, 2, 4, 8)}
 PARTS = ("stem", "stages", "last", "levels", "hidden")
 
@@ -69,11 +71,23 @@ def from_plain(plain: Any) -> Architecture:
         levels={},
         hidden=None if plain["hidden"] is None else _spec(ConvSpec, "hidden", plain["hidden"]),
     )
+    if _weights(architecture) > MAX_WEIGHTS:
+        raise InputError(f"architecture: has more than {MAX_WEIGHTS} weights, which no mobile network has")
     there = architecture.specs
     for level, feature in levels.items():
-        if not isinstance(level, str) or feature not in there:
+        if not isinstance(level, str) or not isinstance(feature, str) or feature not in there:
             raise InputError(f"architecture.levels.{level}: {feature!r} is no feature; there are {', '.join(there)}")
     return replace(architecture, levels=dict(levels))
+
+
+def _weights(architecture: Architecture) -> int:
+    """Of the 1x1 convolutions, which have nearly all."""
+    total, before = 0, architecture.stem.channels
+    for block in (block for blocks in architecture.stages.values() for block in blocks):
+        inner = block.expanded or before
+        total += before * (block.expanded or 0) + inner * block.channels
+        before = block.channels
+    return total + before * (architecture.last.channels if architecture.last is not None else 0)
 
 
 def read(path: str) -> dict[str, Any]:

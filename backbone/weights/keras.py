@@ -45,11 +45,15 @@ ARRAYS = {
 }
 
 
+MAX_BYTES = 1 << 30
+"""Of one array; a file of a kilobyte can say that it has more."""
+
+
 def read_h5(file: Path) -> dict[str, Tensor]:
     """Read every array of an h5 file as `layer/array`.
 
     Raises:
-        InputError: h5py is not installed, or the file is damaged.
+        InputError: h5py is not installed; the file is damaged, leads to others, or holds an array too large.
     """
     try:
         import h5py
@@ -59,13 +63,20 @@ def read_h5(file: Path) -> dict[str, Tensor]:
 
     def keep(path: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape and item.dtype.kind == "f":
+            if item.external is not None or item.is_virtual:
+                raise InputError(f"weights {file}: {path} lies in other files; it is not to be trusted")
+            if item.nbytes > MAX_BYTES:
+                raise InputError(f"weights {file}: {path} has {item.nbytes} bytes; at most {MAX_BYTES} are read")
             tensors[_array_name(path, item)] = torch.from_numpy(item[()])
 
     try:
         with h5py.File(file, "r") as content:
             content.visititems(keep)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"weights {file}: damaged or cut short ({error}); get the file again") from error
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises what a damaged table leads it to
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"weights {file}: damaged or cut short ({why}); get the file again") from error
     return tensors
 
 

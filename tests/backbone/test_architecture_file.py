@@ -48,6 +48,11 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no blocks": (lambda p: p["stages"].update(stage1=[]), "stages.stage1: must be a list of one block or more"),
     "many blocks": (lambda p: p["stages"].update(stage1=p["stages"]["stage1"] * 300), "more than 200 blocks"),
     "a level": (lambda p: p["levels"].update(c4="stage9"), "levels.c4: 'stage9' is no feature"),
+    "a level that is a list": (lambda p: p["levels"].update(c4=["stage4"]), "levels.c4: ['stage4'] is no feature"),
+    "gigabytes": (
+        lambda p: [block.update(channels=16_384, expanded=16_384) for block in p["stages"]["stage3"]],
+        "has more than 268435456 weights",
+    ),
     "linear": (lambda p: p["stages"]["stage1"][0].update(linear=1), "linear=1: must be true or false"),
 }  # fmt: skip
 

@@ -131,6 +131,20 @@ def test_a_damaged_h5_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_h5_that_leads_to_other_files_or_fills_the_memory(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "w.h5"
+    (tmp_path / "secret").write_bytes(bytes(64))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layer/kernel", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
+    with pytest.raises(InputError, match=r"layer/kernel lies in other files; it is not to be trusted"):
+        read(str(path))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layer/kernel", (1 << 20, 1 << 20), "f4", chunks=(8, 8))
+    with pytest.raises(InputError, match=r"layer/kernel has 4398046511104 bytes; at most 1073741824 are read"):
+        read(str(path))
+
+
 def test_h5_without_h5py_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.h5").touch()
     monkeypatch.setitem(sys.modules, "h5py", None)

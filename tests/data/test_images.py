@@ -185,6 +185,17 @@ def test_pixels_of_other_types_are_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("header", [b"P6\n2 1\n55\n", b"P6 # a\n2\t1 # b\n#\n055\n"])
+def test_a_pixmap_whose_white_is_no_255(tmp_path: Path, header: bytes) -> None:
+    """OpenCV takes its values as they are: four times too dark."""
+    path = tmp_path / "x.ppm"
+    path.write_bytes(header + bytes([55, 55, 55, 0, 11, 22]))
+    with pytest.raises(InputError, match=r"x\.ppm: its white is 55; convert it to 8 or 16 bits"):
+        read_image(path)
+    path.write_bytes(header.replace(b"55", b"255").replace(b"0255", b"255") + bytes([55, 55, 55, 0, 11, 22]))
+    np.testing.assert_array_equal(read_image(path), [[[55, 55, 55], [0, 11, 22]]])
+
+
 def test_one_pixel(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     cv2.imwrite(str(path), np.array([[[30, 20, 10]]], dtype=np.uint8))

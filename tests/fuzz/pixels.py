@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tasks.data.files.images import check_pixels, read_image
 from tasks.data.files.mask_files import ColourMasks, IndexMasks
@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MODES = ("RGB", "L", "RGBA", "P", "1", "LA", "CMYK", "I;16")
 MASK_COLOURS = {"background": [0, 0, 0], "a": [255, 0, 0], "b": [0, 255, 0]}
 COLOURS = np.array(list(MASK_COLOURS.values()), np.uint8)
+BOMB = zlib.compress(bytes(10**8))
+"""A hundred megabytes in a hundred kilobytes."""
 CLOSE = 12.0
 """Mean difference of two JPEG decoders, or of two ways to lay 16 bits on 8, at most."""
 
@@ -56,10 +58,11 @@ def lying_png(rng: Random) -> bytes:
     """A PNG whose header, with a right checksum, says another size, depth or kind than its pixels have."""
     width, height = (rng.choice((0, 1, 17, 23, 2**14, 2**20, 2**31 - 1, 2**32 - 1)) for _ in range(2))
     depth, colour = rng.choice((1, 2, 4, 8, 16, 3, 0)), rng.choice((0, 2, 3, 4, 6, 1, 255))
-    pixels = zlib.compress(bytes(rng.choice((0, 10, 17 * 70, 10**6))))
+    pixels = BOMB if rng.random() < 0.05 else zlib.compress(bytes(rng.choice((0, 10, 17 * 70, 10**6))))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, rng.choice((0, 1))))]
     if rng.random() < 0.3:
-        chunks.append((rng.choice((b"iCCP", b"tEXt", b"zTXt", b"eXIf")), rng.randbytes(rng.choice((0, 5, 300)))))
+        said = rng.choice((b"", b"x\0\0", b"x\0\0" + BOMB, rng.randbytes(300)))
+        chunks.append((rng.choice((b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf")), said))
     if rng.random() < 0.5:
         chunks.append((b"PLTE", rng.randbytes(rng.choice((0, 3, 30, 768)))))
     chunks += [(b"IDAT", pixels)] * rng.choice((0, 1, 1, 2)) + [(b"IEND", b"")]
@@ -92,18 +95,21 @@ def try_image(rng: Random, folder: Path, valid: dict[str, bytes]) -> None:
     pixels = read_image(file)
     check(pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0, pixels.shape)
     check_pixels(file, pixels.shape[:2])
-    if data in valid.values():
-        _as_pillow(data, pixels)
+    _as_pillow(data, pixels)
 
 
 def _as_pillow(data: bytes, pixels: Any) -> None:
-    """That an undamaged image has the pixels that Pillow finds in it."""
-    image = Image.open(io.BytesIO(data))
-    turned = image.getexif().get(0x0112) == 6
+    """That an image has the pixels that Pillow finds in it, damaged or not, unless Pillow refuses it."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "I", "I;16", "CMYK", "P"):
         check(pixels.shape[:2] == (image.height, image.width), pixels.shape)
         return
-    theirs = np.array(image.convert("RGB").rotate(-90, expand=True) if turned else image.convert("RGB"), np.float32)
+    theirs = np.array(image.convert("RGB"), np.float32)
     check(theirs.shape == pixels.shape, (theirs.shape, pixels.shape))
     check(float(np.abs(theirs - pixels).mean()) < CLOSE, "other pixels than Pillow's")
 
@@ -154,6 +160,8 @@ def try_jpeg(rng: Random, folder: Path, valid: dict[str, bytes]) -> None:
     shrink = rng.choice((1, 2, 4, 8))
     pixels = read_image(file, shrink=shrink)
     check(pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.size > 0, pixels.shape)
+    if shrink == 1:
+        _as_pillow(data, pixels)
 
 
 SURFACES = (

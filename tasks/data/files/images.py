@@ -37,6 +37,8 @@ REMEDY = "replace the file or take it out of the data set"
 MEGAPIXEL = 1_000_000
 
 STUFFING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+PNM = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d{1,9})")
+"""Header of a portable pixmap or graymap, to the value of white, which OpenCV passes over."""
 MAX_STUFFING = 16
 """Bytes after the last pixel that some cameras write; the image itself is whole."""
 
@@ -253,6 +255,10 @@ def _decode_other(name: str | Path, data: bytes) -> Pixels:
         logging.setLogLevel(before)
     if image is None:
         raise InputError(f"{name}: is broken or in no known image format; {REMEDY}")
+    if (brightest := PNM.match(data)) and int(brightest[1]) not in (255, 65535):
+        raise InputError(
+            f"{name}: its white is {int(brightest[1])}; convert it to 8 or 16 bits, whose white is 255 or 65535"
+        )
     return _as_rgb(name, image)
 
 

@@ -30,6 +30,8 @@ LIST_SUFFIX = ".txt"
 ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a list of those (.txt), a video or camera:0"
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
+MAX_DIGITS = 4
+"""Of a camera's number."""
 MAX_NAME = 100
 UNNAMED = "picture"
 """Name of results whose source gives none."""
@@ -65,6 +67,8 @@ def find(source: str, without: Path | None = None) -> list[Picture] | Video:
         InputError: there is nothing, or nothing that is an image; the message says what was there.
     """
     if camera := CAMERA.fullmatch(source):
+        if len(camera[1]) > MAX_DIGITS:
+            raise InputError(f"source={source[:MAX_NAME]}: there is no camera of that number; they count from 0")
         return Video(f"camera{camera[1]}", int(camera[1]))
     if is_address(source):
         return [Picture(source, source)]

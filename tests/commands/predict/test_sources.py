@@ -62,6 +62,8 @@ def test_a_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_one_of_anything_else(tmp_path: Path) -> None:
     tree(tmp_path, "Clip.MP4", "photo")
     assert find("camera:3") == Video("camera3", 3)
+    with pytest.raises(InputError, match=r"source=camera:9{20}: there is no camera of that number"):
+        find(f"camera:{'9' * 20}")
     assert find(f"{tmp_path}/Clip.MP4") == Video("Clip", f"{tmp_path}/Clip.MP4")
     assert find(f"{tmp_path}/photo") == [Picture("photo", f"{tmp_path}/photo")]
     assert find("http://host/a.jpg") == [Picture("http://host/a.jpg", "http://host/a.jpg")]

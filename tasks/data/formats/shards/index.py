@@ -99,7 +99,8 @@ def kept(
     stamp = _stamp(path)
     try:
         with open_regular(file) as stream, np.load(stream, allow_pickle=False) as arrays:
-            if arrays["stamp"].tolist() == stamp:
+            stored = all(info.compress_type == zipfile.ZIP_STORED for info in arrays.zip.infolist())  # no bomb
+            if stored and arrays["stamp"].tolist() == stamp:
                 found = {name: arrays[name] for name in arrays}
                 if fits(found):
                     return found

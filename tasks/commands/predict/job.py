@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from backbone.disk import digest_of
 from backbone.errors import InputError
+from tasks.commands.predict.ahead import ahead
 from tasks.commands.predict.desk import PICTURES, ResultsWriter
 from tasks.commands.predict.journal import FILE, Journal
 from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded, Reader, stamp_of
@@ -175,11 +176,12 @@ class Run:
                 for number, frame in enumerate(video)
             )
             try:
-                for _, drawn in self._answer(frames, desk, pool, video.frames):
-                    if drawn is not None:
-                        path = self.folder / PICTURES / f"{name}.mp4"
-                        writer = writer or VideoWriter(path, video.rate, (drawn.shape[0], drawn.shape[1]))
-                        writer.add(drawn)
+                with closing(ahead(frames, self.predictor.batch_size)) as read:
+                    for _, drawn in self._answer(read, desk, pool, video.frames):
+                        if drawn is not None:
+                            path = self.folder / PICTURES / f"{name}.mp4"
+                            writer = writer or VideoWriter(path, video.rate, (drawn.shape[0], drawn.shape[1]))
+                            writer.add(drawn)
             finally:
                 if writer is not None:
                     writer.close()

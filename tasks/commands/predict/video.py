@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 USUAL_RATE = 25.0
 """Frames in a second, where a video or camera does not say."""
 CODEC = "mp4v"
+WAITING = 4
+"""Frames that may wait to be written."""
 
 
 class VideoReader:
@@ -85,7 +89,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Frames to an MP4 file, which has its name when it is closed.
+    """Frames to an MP4 file, which has its name when it is closed. A thread encodes them.
 
     Raises:
         InputError: it cannot be written.
@@ -99,6 +103,8 @@ class VideoWriter:
         self._writer = cv2.VideoWriter(
             str(self._part), cv2.VideoWriter.fourcc(*CODEC), rate, (size[1], size[0])
         )  # width first
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
         if not self._writer.isOpened():
             raise InputError(f"{path}: cannot be written as a video; say predict.video=frames, or name another run_dir")
 
@@ -109,8 +115,16 @@ class VideoWriter:
                 f"{self.path}: a frame of {frame.shape[:2]} in a video of {self.size} (height, width); say"
                 " predict.video=frames"
             )
+        self._waiting.append(self._thread.submit(self._write, frame))
+        if len(self._waiting) > WAITING:
+            self._waiting.popleft().result()
+
+    def _write(self, frame: Pixels) -> None:
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
+        self._thread.shutdown()
         self._writer.release()
+        for written in self._waiting:
+            written.result()
         self._part.replace(self.path)

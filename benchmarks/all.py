@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, list[list[str]]] = {
     "loader": [[]],
     "shards": [[]],
     "inspection": [["--count", "1000"]],
+    "video": [[]],
     "runtime": [[]],
 }
 """By module: the words of each of its runs."""

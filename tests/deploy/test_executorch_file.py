@@ -19,23 +19,18 @@ pytest.importorskip("torchao")
 SIZE = 32
 
 
-def graph(*, integers: bool) -> ExportGraph:
+def graph() -> ExportGraph:
     backbone = MobileNetV2(width=0.35, features=["last"])
     head = Linear(LinearConfig(), backbone.specs, num_classes=3)
-    return ExportGraph(VisionModel(backbone.eval(), {"scene": head.eval()}), SIZE, integers=integers)
+    return ExportGraph(VisionModel(backbone.eval(), {"scene": head.eval()}), SIZE, integers=True)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_classifier_is_one_delegate_behind_a_plain_copy(precision: str) -> None:
-    from tasks.config.export import Precision
+def test_a_classifier_in_8_bits_is_one_delegate_behind_a_plain_copy() -> None:
     from tasks.deploy import executorch_file
 
-    if precision == "int8":
-        views = [np.full((SIZE, SIZE, 3), grey, np.uint8) for grey in (0, 128, 255)]
-        content = executorch_file.quantize(graph(integers=True), views)
-    else:
-        content = executorch_file.convert(graph(integers=False), Precision.fp32)
+    views = [np.full((SIZE, SIZE, 3), grey, np.uint8) for grey in (0, 128, 255)]
+    content = executorch_file.quantize(graph(), views)
     names = set(re.findall(rb"(?:aten|dim_order_ops|quantized_decomposed)::\w+", content))
     assert names == {b"aten::_to_copy"}
     assert content.count(b"XnnpackBackend") == 1

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from backbone.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,6 +54,14 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
     @abstractmethod
     def predict(self, outputs: OutputsT, sizes: Tensor) -> list[PredictionsT]:
         """Prediction for each image, in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
+
+    def distill(self, outputs: OutputsT, teacher: OutputsT) -> dict[str, Tensor]:
+        """Named losses, each a scalar, that are zero where the outputs are those of another network's head.
+
+        Raises:
+            InputError: this head knows none.
+        """
+        raise InputError(f"{type(self).__name__}: knows no way to learn from another network; leave distill out")
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of somebody else's weights under the names of this head's `state_dict`; empty: there are none.

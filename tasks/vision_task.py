@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasks.data.transforms.mixing import Mixing
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
+    from tasks.training.teacher import Teacher
 
 MAIN = "main"
 """Name of the mean of the main figures of several heads."""
@@ -46,6 +47,7 @@ class VisionTask(L.LightningModule):
         multi_scale: evaluate segmentation at several scales.
         balance: makes one loss of those of the heads; None: their sum.
         factors: on the learning rate, by the head's name, 1 for those that are not named; 0 leaves a head as it is.
+        teacher: another model that the heads learn from beside the labels; None: there is none.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class VisionTask(L.LightningModule):
         multi_scale: bool = False,
         balance: FixedWeights | None = None,
         factors: Mapping[str, float] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -71,6 +74,7 @@ class VisionTask(L.LightningModule):
         self.multi_scale = multi_scale
         self.balance = balance or FixedWeights(dict.fromkeys(model.heads, 1.0))
         self.factors = dict(factors or {})
+        self.teacher = teacher
         self._left = {name for name, factor in self.factors.items() if factor == 0}
         self._taught = [name for name in model.heads if name not in self._left]
         self._norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -92,6 +96,10 @@ class VisionTask(L.LightningModule):
             for name, output in outputs.items()
             if len(rows.get(name, batch.images))
         }
+        if self.teacher is not None:
+            taught = self.teacher.losses(self.model, outputs, self.teacher.outputs(batch, rows))
+            for name, of_head in parts.items():
+                of_head.update(taught.get(name, {}))
         if group.place().world_size > 1:
             parts = sharing.weighted(parts, batch, self._taught)
         losses = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from backbone.architecture_file import from_plain, read
+from backbone.architecture_file import from_plain, read, to_plain
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 
@@ -32,3 +32,14 @@ class SearchedConfig(MobileNetConfig):
 
     def undilated(self) -> Architecture:
         return from_plain(self.architecture)
+
+
+def searched(config: MobileNetConfig, architecture: Architecture, **values: Any) -> SearchedConfig:
+    """The same options with another network, and without weights.
+
+    Args:
+        values: of options that change.
+    """
+    options = {field.name: getattr(config, field.name) for field in fields(MobileNetConfig)}
+    options |= {"width": 1.0, "weights": None, "architecture": to_plain(architecture)}
+    return SearchedConfig(**options | values)

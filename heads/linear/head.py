@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from backbone.blocks import ACTIVATIONS
 from backbone.errors import InputError
 from backbone.features import Activation
+from heads.distillation import soft_entropy
 from heads.head import Head
 from heads.structures import Classification, ClassificationTargets
 
@@ -74,6 +75,10 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         if targets.mixed_labels is not None and targets.share is not None:
             loss = targets.share * loss + (1 - targets.share) * entropy(targets.mixed_labels)
         return {"class": loss}
+
+    def distill(self, outputs: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """`class_distill`: mean divergence of the probabilities."""
+        return {"class_distill": soft_entropy(outputs, teacher).mean()}
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[Classification]:
         """Probabilities of the classes, for each image."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbone.errors import InputError
+from heads.distillation import soft_entropy
 from heads.head import Head, Losses
 from heads.segmentation.upsample import label_mask, matrix
 from heads.structures import VOID, LabelMask, SegmentationTargets
@@ -75,6 +76,10 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
             counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(class_weights)]
             weight = counts.float() @ class_weights
         return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, normalizer=weight)
+
+    def distill(self, outputs: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """`pixel_distill`: mean divergence of the probabilities over the cells."""
+        return {"pixel_distill": soft_entropy(outputs, teacher).mean()}
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
         """Best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from backbone.blocks import Conv2d, ConvNormAct, Norm
 from backbone.errors import InputError
+from heads.distillation import soft_boxes
 from heads.head import Head, Losses
 from heads.ssdlite import loss
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
@@ -150,6 +151,11 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             "box_loss": loss.box_loss(deltas[image, box], wanted) / matched,
         }
         return Losses(losses, normalizer=len(image))
+
+    def distill(self, outputs: SSDLiteOutputs, teacher: SSDLiteOutputs) -> dict[str, Tensor]:
+        """`class_distill` and `box_distill` (see `soft_boxes`)."""
+        softmax = self.config.score is ClassScore.softmax
+        return soft_boxes(outputs.logits, outputs.deltas, teacher.logits, teacher.deltas, softmax=softmax)
 
     def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:
         """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4) within the image: where an exported graph ends."""

@@ -43,7 +43,7 @@ def run(config: RunConfig, command: Command, world: World | None = None) -> bool
         InputError: something that the user gave does not fit.
     """
     _check_files(config)
-    training = config.mode is Mode.train
+    training = config.mode in (Mode.train, Mode.search)
     if world is None:
         return _do(config, command, lambda: run_folder.choose(config.run_dir, config.task.value, training=training))
     from tasks.distributed.group import broadcast, joined, remembered
@@ -66,8 +66,8 @@ def _check_files(config: RunConfig) -> None:
         if (annotations := getattr(config.data, "annotations", None)) is not None:  # without: the command tells how
             existing(annotations, "data.annotations")
             existing(config.predictions, "predictions")
-    elif config.mode not in (Mode.profile, Mode.predict):
-        need_train = config.mode in (Mode.train, Mode.pack)
+    elif config.mode not in (Mode.profile, Mode.latency, Mode.predict):
+        need_train = config.mode in (Mode.train, Mode.pack, Mode.search)
         if config.mode is Mode.export:
             need_train = config.export.reads_training_data
         check_places(config.data, config.task.value, need_train=need_train)
@@ -141,6 +141,10 @@ def _do(
             if not (found.sound or found.interrupted):
                 sys.exit(UNSOUND)
             return found.interrupted
+        if config.mode is Mode.search:
+            from tasks.commands.search.job import search
+
+            return search(config, folder, lines, command)
         _measure_or_export(config, folder, lines, command)
         return False
 
@@ -151,6 +155,10 @@ def _measure_or_export(config: RunConfig, folder: Path, lines: RunLog, command: 
         from tasks.commands.profile.report import profile
 
         profile(config, folder, lines)
+    elif config.mode is Mode.latency:
+        from tasks.commands.latency import latency
+
+        latency(config, folder, lines)
     elif config.mode is Mode.export:
         from tasks.commands.export.job import export
 

@@ -22,7 +22,7 @@ from tasks.build import (
     labels_of,
 )
 from tasks.checkpoints.join_heads import start_heads
-from tasks.checkpoints.model_file import _header, save_model
+from tasks.checkpoints.model_file import _header, check_labels, save_model
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.preflight import report_coverage, report_small
 from tasks.config.run import Command, RunConfig, Task
@@ -32,6 +32,7 @@ from tasks.data.transforms.build import batch_mixing
 from tasks.distributed import group
 from tasks.distributed.norms import synchronise
 from tasks.distributed.sharing import check_size
+from tasks.predict.loading import load_model
 from tasks.runs import folder as run_folder
 from tasks.training.balance import BALANCES
 from tasks.training.callbacks import EvaluationLines, GracefulStop
@@ -41,6 +42,7 @@ from tasks.training.optim import scaled
 from tasks.training.resume.checkpoints import Checkpoints
 from tasks.training.resume.claim import Stage
 from tasks.training.resume.keeper import CheckpointCallback, VerifiedFiles, check_facts
+from tasks.training.teacher import Teacher
 from tasks.training.time_split import TimeSplit
 from tasks.training.watchdog.disk import DiskSpace, full_disk_explained
 from tasks.training.watchdog.memory import MemoryGrowth
@@ -96,6 +98,7 @@ def _train(config: RunConfig, claim: RunLock, lines: RunLog, command: Command, e
     labels = labels_of(config, splits)
     _introduce(config, splits, labels, command.choices)
     model = _start(config, labels)
+    teacher = _teacher(config.distill, config.optim.distill_weight, model, labels)
     header = _header(command, labels, model)
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
@@ -125,7 +128,7 @@ def _train(config: RunConfig, claim: RunLock, lines: RunLog, command: Command, e
         _say_start(claim, resumed, steps)
         if resumed is not None:
             check_facts(folder, resumed, facts, group.place().world_size)
-        task = _task(config, model, evaluators, steps, steps_per_epoch)
+        task = _task(config, model, evaluators, steps, steps_per_epoch, teacher)
         split = TimeSplit(folder, synchronise=config.trainer.synchronise)
         keeper = CheckpointCallback(
             checkpoints,
@@ -167,12 +170,30 @@ def _start(config: RunConfig, labels: Mapping[str, LabelMap]) -> VisionModel:
     return model
 
 
+def _teacher(path: str | None, weight: float, model: VisionModel, labels: Mapping[str, LabelMap]) -> Teacher | None:
+    """The network of `distill`.
+
+    Raises:
+        InputError: it has other heads or classes than the one that learns.
+    """
+    if path is None:
+        return None
+    what = f"distill={path}"
+    theirs, known = load_model(path)
+    teacher = Teacher(theirs, weight)
+    teacher.check(what, model)
+    for name, wanted in labels.items():
+        check_labels(what, known[name], wanted)
+    return teacher
+
+
 def _task(
     config: RunConfig,
     model: VisionModel,
     evaluators: Mapping[str, Evaluator[Any]],
     steps: int,
     steps_per_epoch: int,
+    teacher: Teacher | None,
 ) -> VisionTask:
     heads = config.named_heads()
     return VisionTask(
@@ -186,6 +207,7 @@ def _task(
             {name: head.loss_weight for name, head in heads.items() if head.lr_factor}
         ),
         factors={name: head.lr_factor for name, head in heads.items()},
+        teacher=teacher,
     )
 
 

@@ -13,9 +13,11 @@ from tasks.config.evaluation import EvaluationConfig
 from tasks.config.export import ExportConfig
 from tasks.config.heads import HeadConfig, check_heads, check_kind
 from tasks.config.inspect import InspectConfig
+from tasks.config.latency import LatencyConfig
 from tasks.config.pack import PackConfig
 from tasks.config.predict import PredictConfig
 from tasks.config.profile import ProfileConfig
+from tasks.config.search import SearchConfig
 from tasks.config.training import OptimConfig, TrainerConfig
 
 
@@ -38,6 +40,8 @@ class Mode(Enum):
     inspect = "inspect"
     export = "export"
     pack = "pack"
+    latency = "latency"
+    search = "search"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,6 +69,8 @@ class RunConfig:
     seed: int = 0
     checkpoint: str | None = None
     """A run's model.safetensors, to evaluate, to predict with or to export."""
+    distill: str | None = None
+    """A run's model.safetensors that a training learns from beside the labels: every head from the one of its name."""
     artifact: str | None = None
     """A file that mode=export wrote, to evaluate or to predict with in its own runtime."""
     source: str | None = None
@@ -88,6 +94,8 @@ class RunConfig:
     inspect: InspectConfig = field(default_factory=InspectConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     pack: PackConfig = field(default_factory=PackConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -126,6 +134,15 @@ class RunConfig:
                 f"checkpoint={self.checkpoint}: mode=inspect looks at data and needs no weights; leave it out, and give"
                 " the task, data.* and transform.* of that run"
             )
+        if self.mode is not Mode.train and self.distill is not None:
+            raise InputError(f"distill={self.distill}: needs mode=train")
+        if self.mode is Mode.search:
+            self.search.check_budget()
+            if self.checkpoint is None or self.run_dir is None:
+                raise InputError(
+                    "mode=search: give checkpoint=FILE, the model.safetensors of a run to start from, and"
+                    " run_dir=FOLDER, in which a search that was stopped goes on"
+                )
         if self.mode is Mode.pack and self.run_dir is None:
             raise InputError("mode=pack: give run_dir=FOLDER for the shards")
         if self.mode is Mode.predict and ((self.checkpoint or self.artifact) is None or self.source is None):

@@ -88,6 +88,8 @@ class OptimConfig:
     """Steps in the beginning in which the backbone stays as it is, its batch statistics too, and only heads learn."""
     balance: Balance = Balance.fixed
     """Of the losses of several heads."""
+    distill_weight: float = 1.0
+    """Of what the network of `distill` says, beside the labels."""
     ema_decay: float | None = 0.998
     """Of the moving average of the weights, which is what gets evaluated and saved; null: none. Ramps up from 0.1."""
 
@@ -102,7 +104,7 @@ class OptimConfig:
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must be in [0, 1)")
-        for name in ("weight_decay", "warmup_steps", "backbone_factor", "heads_first"):
+        for name in ("weight_decay", "warmup_steps", "backbone_factor", "heads_first", "distill_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must not be negative")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -54,10 +54,7 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
         file, labels = load_artifact(config)
         model = cast("VisionModel", file)
     else:
-        header = read_header(path)
-        labels = known_labels(f"checkpoint={path}", header.labels, config.named_heads())
-        model = build_model(config, labels)
-        load_into(path, model, left_out=left_out(config, header))
+        model, labels = own_model(config)
     limit = config.predict.max_side
     if isinstance(config.transform, DeepLabTransformConfig) and limit is not None:
         config.transform.max_side = min(limit, config.transform.max_side or limit)
@@ -75,6 +72,20 @@ def build_predictor(config: RunConfig, overrides: Sequence[str]) -> Predictor:
         overlay=config.predict.overlay,
         top=config.predict.top,
     )
+
+
+def own_model(config: RunConfig) -> tuple[VisionModel, dict[str, LabelMap]]:
+    """The model of `config.checkpoint`, which is a run's, on the CPU, and its labels by head.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    path = str(config.checkpoint)
+    header = read_header(path)
+    labels = known_labels(f"checkpoint={path}", header.labels, config.named_heads())
+    model = build_model(config, labels)
+    load_into(path, model, left_out=left_out(config, header))
+    return model, labels
 
 
 def foreign_labels(config: RunConfig) -> LabelMap:

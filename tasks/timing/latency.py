@@ -37,7 +37,7 @@ def latency(module: nn.Module, images: Tensor, *, threads: int, passes: int) -> 
     """Time `passes` passes of `module` over `images`, in evaluation and without gradients, after a few to warm up."""
     module.eval()
     times: list[float] = []
-    with _threads(threads), torch.inference_mode():
+    with threads_of_torch(threads), torch.inference_mode():
         for _ in range(WARM_UP + passes):
             start = time.perf_counter()
             module(images)
@@ -74,7 +74,8 @@ def _processor() -> str:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_of_torch(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

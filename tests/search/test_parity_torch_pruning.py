@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from backbone.families.mobilenet_v3 import SMALL, mobilenet_v3
 from backbone.mobilenet import MobileNet
 from backbone.units import explicit, units, with_unit
 from tasks.model import VisionModel
@@ -16,12 +17,16 @@ from tests.search.test_surgery import NETWORKS, model_of, removed, unsettled
 pytest.importorskip("torch_pruning")
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+SUMMED = {"v3-small at 0.5": lambda: mobilenet_v3(SMALL, 0.5)}
+"""Its third and fourth stage have 24 channels, and a block that joins them has a shortcut: they are one unit."""
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, *SUMMED])
 def test_the_smaller_network_is_that_of_torch_pruning(network: str) -> None:
     import torch_pruning as tp
 
     torch.manual_seed(0)
-    architecture = explicit(NETWORKS[network]())
+    architecture = explicit((NETWORKS | SUMMED)[network]())
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     model = model_of(architecture)
     unsettled(model)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from backbone.architecture import Architecture, BlockSpec, Shortcut
+from backbone.architecture import Architecture, Shortcut
 from backbone.architecture_file import to_plain
 from backbone.errors import InputError
+from backbone.families.mobilenet_v1 import mobilenet_v1
 from backbone.families.mobilenet_v2 import mobilenet_v2
+from backbone.families.mobilenet_v3 import LARGE, SMALL, mobilenet_v3
 from backbone.families.searched import SearchedConfig
-from backbone.features import Activation, ConvSpec
 from backbone.mobilenet import MobileNet
 from backbone.units import explicit, units, with_unit
 from heads.build import build_head
@@ -28,44 +29,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-SWISH = Activation.hardswish
+    from backbone.architecture import Architecture
 
-
-def v1() -> Architecture:
-    """Separable convolutions without expansion, and `last` a stage's."""
-    block = {"expanded": None, "activation": Activation.relu, "linear": False, "shortcut": Shortcut.none}
-    rows = {"a": ((24, 1),), "b": ((32, 2), (32, 1)), "c": ((48, 2), (48, 1), (48, 1)), "d": ((64, 2), (64, 1))}
-    stages = {
-        stage: tuple(BlockSpec(channels=channels, stride=stride, **block) for channels, stride in blocks)
-        for stage, blocks in rows.items()
-    }
-    levels = {"last": "d", "context": "d", "c4": "c", "c4.expand": "c"}
-    return Architecture(stem=ConvSpec(channels=16, activation=Activation.relu), stages=stages, last=None, levels=levels)
-
-
-def v3() -> Architecture:
-    """A first block whose shortcut ties it to the stem, squeeze-and-excitation, and kernels of 5."""
-    stages = {
-        "a": (BlockSpec(channels=16, expanded=None, activation=Activation.relu, squeeze=8),),
-        "b": (
-            BlockSpec(channels=24, expanded=64, stride=2, activation=Activation.relu, squeeze=16, kernel=5),
-            BlockSpec(channels=24, expanded=72, activation=Activation.relu, squeeze=24, kernel=5),
-        ),
-        "c": (
-            BlockSpec(channels=40, expanded=96, stride=2, activation=SWISH, squeeze=24),
-            BlockSpec(channels=40, expanded=96, activation=SWISH),
-        ),
-    }
-    levels = {"context": "c", "c4": "c", "c4.expand": "c.expand"}
-    return Architecture(
-        stem=ConvSpec(channels=16, activation=SWISH),
-        stages=stages,
-        last=ConvSpec(channels=96, activation=SWISH),
-        levels=levels,
-    )
-
-
-NETWORKS: dict[str, Callable[[], Architecture]] = {"v1": v1, "v2": lambda: mobilenet_v2(0.35), "v3": v3}
+NETWORKS: dict[str, Callable[[], Architecture]] = {
+    "v1": lambda: mobilenet_v1(0.25),
+    "v2": lambda: mobilenet_v2(0.35),
+    "v3-large": lambda: mobilenet_v3(LARGE, 0.35),
+    "v3-small": lambda: mobilenet_v3(SMALL, 0.75),
+}
 
 
 def model_of(architecture: Architecture) -> VisionModel:
@@ -189,9 +160,14 @@ def test_the_smaller_network_is_the_larger_with_channels_at_zero(network: str) -
 
 
 def test_units_are_counted_as_the_papers_tables_have_them() -> None:
-    """MobileNetV2's Table 2 has 16 expansions and 7 widths; stage4's four blocks of 64 are summed."""
+    """V3-Large has 14 expansions and 6 widths, the stem tied to the first; V3-Small 10 and 5.
+
+    MobileNetV2's Table 2 has 16 expansions and 7 widths; stage4's four blocks of 64 are summed.
+    """
     found = units(mobilenet_v2(1.0))
     assert len(found) == 23
+    assert len(units(mobilenet_v3(LARGE))) == 20
+    assert len(units(mobilenet_v3(SMALL))) == 15
     assert {unit.name: unit.channels for unit in found if "." not in unit.name} == {
         "stage1": 16, "stage2": 24, "stage3": 32, "stage4": 64, "stage5": 96, "stage6": 160, "stage7": 320,
     }  # fmt: skip
@@ -205,9 +181,16 @@ def test_a_shortcut_that_is_not_there_does_not_appear() -> None:
 
 
 def test_what_squeezes_follows_the_expansion() -> None:
-    assert with_unit(v3(), "b.1.expanded", 32).stages["b"][1].squeeze == 8
-    tied = with_unit(v3(), "a", 8)
-    assert (tied.stem.channels, tied.stages["a"][0].channels) == (8, 8)
+    """MobileNetV3-Large: 120 channels have 32 inside the gate, a quarter in eights; 64 have 16."""
+    large = explicit(mobilenet_v3(LARGE))
+    assert (large.stages["stage3"][1].expanded, large.stages["stage3"][1].squeeze) == (120, 32)
+    assert with_unit(large, "stage3.1.expanded", 64).stages["stage3"][1].squeeze == 16
+
+
+def test_a_stem_that_is_summed_with_the_first_block_goes_with_it() -> None:
+    """Its first block has 16 channels behind a stem of 16 and a stride of 1: a shortcut."""
+    large = with_unit(mobilenet_v3(LARGE), "stage1", 8)
+    assert (large.stem.channels, large.stages["stage1"][0].channels) == (8, 8)
 
 
 def test_the_filters_of_largest_norm_stay() -> None:

@@ -1,0 +1,253 @@
+"""mode=search: from a trained network and a budget to a smaller one, beside the control of one width for all."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from backbone.architecture_file import write as write_architecture
+from backbone.config import MobileNetConfig
+from backbone.disk import write_whole
+from backbone.errors import InputError
+from backbone.families.searched import searched
+from backbone.mobilenet import MobileNet
+from backbone.units import explicit
+from tasks.build import EVALUATORS, build_evaluators, build_model, build_splits, labels_of
+from tasks.checkpoints.model_file import (
+    _header,
+    check_labels,
+    known_labels,
+    left_out,
+    load_into,
+    read_header,
+    save_model,
+)
+from tasks.commands.search.page import write_page
+from tasks.config.run import Command, RunConfig
+from tasks.data.loading.collate import Collate
+from tasks.data.transforms.build import evaluation_transform, train_transform
+from tasks.runs import folder as run_folder
+from tasks.search.data import HeldOut, SearchData, batches, divided
+from tasks.search.ground import Costs, TrainedGround, uniform
+from tasks.search.measure import Stopwatch
+from tasks.search.netadapt import search as netadapt
+from tasks.search.pieces import MultiplyAdds
+from tasks.search.progress import Outcome, SearchState
+from tasks.search.table import LatencyTable
+from tasks.search.tuning import fine_tune, scored
+
+if TYPE_CHECKING:
+    from backbone.architecture import Architecture
+    from tasks.data.labels import LabelMap
+    from tasks.evaluators.base import Evaluator
+    from tasks.model import VisionModel
+    from tasks.runs.log import RunLog
+
+log = logging.getLogger(__name__)
+
+STATE = "search.json"
+
+
+class Search:
+    """What mode=search works with.
+
+    Args:
+        config: of the run; its checkpoint is of a network of ours.
+        folder: of the run; a search that is in it goes on.
+    Raises:
+        InputError: something does not fit.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
+        if not isinstance(config.backbone, MobileNetConfig):
+            raise InputError("mode=search: narrows a MobileNet; the checkpoint's backbone is somebody else's")
+        if folder.exists() and any(folder.iterdir()) and not (folder / STATE).exists():
+            raise InputError(f"run_dir={folder}: is not empty and holds no search; name another folder")
+        self.config, self.folder, self.command = config, folder, command
+        self.by_latency = config.search.latency is not None
+        self.watch = Stopwatch(config.latency) if self.by_latency else None
+        self.splits = build_splits(config)
+        self.labels = labels_of(config, self.splits)
+        self.start, choices = _trained(config, self.labels)
+        said = {word.lstrip("+").partition("=")[0] for word in command.overrides}
+        self._choices = choices | {group: option for group, option in command.choices.items() if group in said}
+        assert isinstance(self.start.backbone, MobileNet)
+        backbone = self.start.backbone
+        self.adopted: dict[str, Any] = {
+            "freeze_at": None, "freeze_bn": False, "padding": backbone.padding,
+            "dilate_first": backbone.dilate_first, "bn_eps": backbone.bn_eps,
+            "input_mean": list(backbone.input_mean), "input_std": list(backbone.input_std),
+        }  # fmt: skip
+        run_folder.make(folder)
+        lines.attach(folder)
+        run_folder.write_config(folder, command.written)
+        self.size = config.transform.image_size
+        self.table: LatencyTable | None = None
+        if self.watch is not None:
+            path = Path(config.latency.table) if config.latency.table is not None else folder / "latency.json"
+            self.table = LatencyTable(path, self.watch.about(), self.watch.piece)
+        of_piece = MultiplyAdds() if self.table is None else self.table.milliseconds
+        self.costs = Costs(self.build, backbone, self.size, of_piece)
+        words = {
+            "checkpoint": config.checkpoint,
+            "seed": config.seed,
+            **_plain(config.search),
+            **_plain(config.latency),
+        }
+        self.first = explicit(config.backbone.undilated())
+        self.state = SearchState.opened(folder / STATE, words, self.first)
+
+    def build(self, architecture: Architecture) -> VisionModel:
+        """A model of an architecture, with weights by chance."""
+        return build_model(self.on(architecture), self.labels)
+
+    def on(self, architecture: Architecture) -> RunConfig:
+        """The configuration with another network."""
+        return replace(self.config, backbone=searched(self.config.backbone, architecture, **self.adopted))
+
+    def set_scale(self) -> None:
+        """Scale sums of pieces to what the whole starting network takes, where it can be measured."""
+        if self.table is None or self.watch is None or self.table.is_elsewhere:
+            return
+        if not self.state.iterations:
+            total, whole = self.costs.sum(self.first), self.watch.network(self.start, self.size)
+            self.state.scale = whole.fast / total
+            log.info(
+                "the whole network takes %.3f ms, its pieces %.3f ms together (%+.1f %%): sums are scaled by that",
+                whole.fast, total, 100 * (total / whole.fast - 1),
+            )  # fmt: skip
+        self.costs.scale = self.state.scale
+
+    def ground(self) -> TrainedGround:
+        """Networks, data and scores under the search."""
+        config, section = self.config, self.config.search
+        train: Any = self.splits.train
+        learned, held = divided(len(train), section.hold_out, section.max_hold_out, config.seed)
+        log.info("%d training images to learn from, %d held out to compare proposals on", len(learned), len(held))
+        data = SearchData(
+            train, learned, held,
+            train=train_transform(config.transform), evaluate=evaluation_transform(config.transform),
+            collate=self.collate, batch_size=config.data.batch_size, seed=config.seed,
+            same_size=config.transform.same_size,
+        )  # fmt: skip
+        evaluators = {}
+        for name, head in config.named_heads().items():
+            of_head: Any = HeldOut(self.splits.of(name).train, held)
+            evaluators[name] = EVALUATORS[head.kind](name, of_head, self.labels[name], config.evaluation)
+            evaluators[name].main_metric = head.metric or evaluators[name].main_metric
+        return TrainedGround(
+            self.folder, section, self.build, self.start, data, evaluators, self.costs,
+            seed=config.seed, weights={name: head.loss_weight for name, head in config.named_heads().items()},
+        )  # fmt: skip
+
+    @property
+    def collate(self) -> Collate:
+        return Collate({name: head.kind.value for name, head in self.config.named_heads().items()})
+
+    def finish(self, name: str, model: VisionModel, architecture: Architecture, ground: TrainedGround) -> Outcome:
+        """Fine-tune long on all training images, score on the validation split, and save."""
+        section, config = self.config.search, self.config
+        steps = 0 if name == "start" else section.long_steps
+        if name == "uniform":  # as much learning as the searched network had
+            steps += section.short_steps * (len(self.state.iterations) - 1)
+        if steps:
+            fine_tune(
+                model, islice(ground.data.stream(), steps), section, seed=config.seed, decayed_over=steps,
+                weights=ground.weights, teacher=ground.teacher,
+            )  # fmt: skip
+        evaluators: dict[str, Evaluator[Any]] = build_evaluators(config, self.splits, "val")
+        transform = evaluation_transform(config.transform)
+        size = config.data.batch_size if config.transform.same_size else 1
+        metric = scored(model, batches(self.splits.val, transform, self.collate, size), evaluators)
+        figures = {
+            f"{one.prefix}{figure}": value for one in evaluators.values() for figure, value in one.figures().items()
+        }
+        measured = None
+        if self.watch is not None and self.table is not None and not self.table.is_elsewhere:
+            measured = self.watch.network(model, self.size).fast
+        if name != "start":
+            prefix = "" if name == "searched" else f"{name}_"
+            write_architecture(self.folder / f"{prefix}architecture.yaml", architecture)
+            self.save(self.folder / f"{prefix}model.safetensors", model, architecture)
+        return Outcome(
+            name=name, cost=self.costs(architecture), measured_ms=measured, metric=metric,
+            figures=figures,
+        )  # fmt: skip
+
+    def save(self, path: Path, model: VisionModel, architecture: Architecture) -> None:
+        """Write a checkpoint as a training does."""
+        save_model(path, model, _header(self._said(architecture), self.labels, model))
+
+    def _said(self, architecture: Architecture) -> Command:
+        """What a checkpoint says of itself: the words of this run, with the network that was found."""
+        backbone = OmegaConf.to_container(OmegaConf.structured(self.on(architecture).backbone), enum_to_str=True)
+        return Command(
+            overrides=self.command.overrides,
+            choices=self._choices | {"backbone": "searched"},
+            written=self.command.written | {"backbone": backbone},
+        )
+
+
+def search(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> bool:
+    """Search, fine-tune what was found and the control, and report both.
+
+    Returns:
+        Whether Ctrl-C ended it: then the best network so far is there as `architecture.yaml` and `model.safetensors`,
+        and the same words go on.
+    """
+    job = Search(config, folder, lines, command)
+    job.set_scale()
+    ground = job.ground()
+    budget = float(config.search.latency or config.search.multiply_adds or 0)
+    try:
+        found = netadapt(config.search, budget, job.state, ground)
+        outcomes = [job.finish("start", job.start, job.first, ground)]
+        outcomes.append(job.finish("searched", ground.model, found, ground))
+        if config.search.control:
+            control = uniform(job.first, outcomes[1].cost, config.search.divisor, job.costs)
+            outcomes.append(job.finish("uniform", ground.narrowed(job.start, control), control, ground))
+    except KeyboardInterrupt:
+        if len(job.state.iterations) > 1:
+            write_architecture(folder / "architecture.yaml", job.state.architecture)
+            job.save(folder / "model.safetensors", ground.model, job.state.architecture)
+            last = job.state.iterations[-1]
+            log.warning(
+                "stopped at a cost of %.4g and a metric of %.4f; the network so far is in %s",
+                last.cost,
+                last.metric,
+                folder,
+            )
+        log.warning("the same words go on with the search")
+        return True
+    unit = "ms" if job.by_latency else "M multiply-adds"
+    for one in outcomes:
+        whole = "" if one.measured_ms is None else f", {one.measured_ms:.3f} ms measured"
+        log.info("%-8s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, unit, whole)
+    run_folder.write_metrics(folder, {"val": outcomes[1].figures})
+    write_whole(folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
+    write_page(folder, job.state, outcomes, budget, unit)
+    log.info("everything is in %s", folder)
+    return False
+
+
+def _trained(config: RunConfig, labels: dict[str, LabelMap]) -> tuple[VisionModel, dict[str, str]]:
+    """The network of the checkpoint, and which options it was made from."""
+    path = str(config.checkpoint)
+    header = read_header(path)
+    for head, known in known_labels(f"checkpoint={path}", header.labels, labels).items():
+        check_labels(f"checkpoint={path}", known, labels[head])
+    model = build_model(config, labels)
+    load_into(path, model, left_out=left_out(config, header))
+    return model.eval(), header.choices
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    name = type(section).__name__.removesuffix("Config").lower()
+    found: Any = OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
+    return {f"{name}.{key}": value for key, value in found.items()}

@@ -1,0 +1,107 @@
+"""mode=latency and mode=search through the command line, on built-in data and tiny networks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from backbone.architecture_file import from_plain, read
+from tasks.checkpoints.model_file import read_header
+from tasks.search.tuning import fine_tune
+from tests.e2e.command import TINY, tiny_run, trident
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEARCH = (
+    "mode=search", "search.multiply_adds=2.7", "search.first_step=0.03", "search.short_steps=1", "search.long_steps=1",
+    "search.hold_out=0.3", "data.batch_size=4",
+)  # fmt: skip
+
+
+def outcome(folder: Path) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    "task", ["classification", *(pytest.param(task, marks=pytest.mark.slow) for task in ("detection", "segmentation"))]
+)
+def test_a_search_ends_in_a_network_that_can_be_evaluated(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tiny_run(monkeypatch, tmp_path, f"task={task}", "trainer.max_steps=1") == 0
+    checkpoint, data = tmp_path / "run" / "model.safetensors", f"data.root={tmp_path / 'scenes'}"
+    base = ["mode=search", f"checkpoint={checkpoint}", data]
+    assert trident(monkeypatch, *base, f"run_dir={tmp_path / 'a'}", "search.multiply_adds=0.001") == 2
+    told = capsys.readouterr().err
+    assert "cannot be reached: with 8 channels everywhere the cost is" in told
+    start = float(told.rpartition("starting network's is ")[2])
+    folder = tmp_path / "found"
+    words = [*base, *SEARCH[2:], f"search.multiply_adds={0.98 * start}", f"run_dir={folder}"]
+    assert trident(monkeypatch, *words) == 0
+    by_name = {one["name"]: one for one in outcome(folder)}
+    assert by_name["searched"]["cost"] <= 0.98 * start
+    assert by_name["uniform"]["cost"] <= by_name["searched"]["cost"]
+    found = from_plain(read(str(folder / "architecture.yaml")))
+    saved = read_header(str(folder / "model.safetensors"))
+    assert saved.choices["backbone"] == "searched"
+    assert from_plain(saved.config["backbone"]["architecture"]) == found
+    assert "<table" in (folder / "report.html").read_text(encoding="utf-8")
+    evaluated = tmp_path / "evaluated"
+    assert trident(
+        monkeypatch, "mode=evaluate", f"checkpoint={folder / 'model.safetensors'}", data, f"run_dir={evaluated}"
+    ) == 0  # fmt: skip
+    metrics = json.loads((evaluated / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics == json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiny_run(monkeypatch, tmp_path, "task=classification", "trainer.max_steps=1") == 0
+    words = [f"checkpoint={tmp_path / 'run' / 'model.safetensors'}", f"data.root={tmp_path / 'scenes'}", *SEARCH]
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'whole'}") == 0
+    calls = 0
+
+    def stopping(*args: object, **options: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 5):
+            raise KeyboardInterrupt
+        fine_tune(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tasks.search.ground.fine_tune", stopping)
+    codes = [trident(monkeypatch, *words, f"run_dir={tmp_path / 'parts'}") for _ in range(3)]
+    assert codes[0] == codes[1] == 130
+    assert codes[2] == 0
+    for name in ("architecture.yaml", "outcome.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    mine, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("parts", "whole"))
+    assert mine.keys() == whole.keys()
+    assert all(torch.equal(mine[name], whole[name]) for name in whole)
+
+
+def test_the_words_of_a_search_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trident(monkeypatch, "mode=search", "task=detection") == 2
+    assert "give one of them, in milliseconds or in millions" in capsys.readouterr().err
+    assert trident(monkeypatch, "mode=search", "task=detection", "search.latency=3") == 2
+    assert "mode=search: give checkpoint=FILE" in capsys.readouterr().err
+
+
+def test_a_latency_table_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["mode=latency", "task=detection", *TINY[:2], "latency.passes=3"]
+    words.append(f"latency.table={tmp_path / 'table.json'}")
+    sums = []
+    for name in "ab":
+        assert trident(monkeypatch, *words, f"run_dir={tmp_path / name}") == 0
+        told = json.loads((tmp_path / name / "latency_sum.json").read_text(encoding="utf-8"))
+        assert told["whole"]["passes"] == 3
+        sums.append(told["sum_ms"])
+    assert sums[0] == sums[1] > 0

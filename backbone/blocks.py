@@ -17,6 +17,7 @@ from backbone.architecture import Padding, Shortcut
 from backbone.dilated import dilated_depthwise, is_faster
 from backbone.eager import records_gradient
 from backbone.features import Activation
+from backbone.strided import is_slow_in_bfloat16, strided_depthwise
 
 if TYPE_CHECKING:
     from backbone.architecture import BlockSpec
@@ -71,7 +72,10 @@ class Conv2d(nn.Conv2d):
         groups = 1 if self.groups == 1 else weight.shape[0]
         if self.dilation[0] > 1 and groups == x.shape[1] and is_faster(x):
             return dilated_depthwise(x, weight, self.dilation[0])
-        return F.conv2d(self.pad(x), weight, None, self.stride, self.padding, self.dilation, groups)
+        x = self.pad(x)
+        if self.stride[0] > 1 and groups == x.shape[1] and is_slow_in_bfloat16(x):
+            return strided_depthwise(x, weight, self.stride[0], int(self.padding[0]))
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, groups)
 
     def pad(self, x: Tensor) -> Tensor:
         """Zeros for TensorFlow's "same": as many as the last window needs, the odd one at the bottom and right."""

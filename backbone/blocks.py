@@ -89,7 +89,7 @@ class Conv2d(nn.Conv2d):
 class ReLU6(nn.ReLU6):
     """PyTorch's, to the bit, that keeps its output for the gradient instead of a copy of its input.
 
-    The convolution behind it keeps the same tensor: of three maps that a layer would keep one is saved, and its copying.
+    The convolution behind it keeps the same tensor: a layer keeps two maps instead of three, and copies none.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def try_boxes(rng: Random, folder: Path, valid: dict[str, Any]) -> None:
     said = json.loads(file.read_bytes())
     truth = data.ground_truth()
     check([one["id"] for one in truth["images"]] == [one["id"] for one in said["images"]], "image ids")
-    boxes = [list(map(float, row["bbox"])) for row in said["annotations"]]
+    boxes = [[math.nan if one is None else float(one) for one in row["bbox"]] for row in said["annotations"]]
     for row in truth["annotations"]:
         check(all(map(math.isfinite, row["bbox"])) and math.isfinite(row["area"]), row)
         check(row["iscrowd"] in (0, 1) and row["bbox"] in boxes, row)

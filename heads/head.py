@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backbone.features import Features
 
@@ -70,3 +70,7 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
             tensors: of `backbone.weights.Weights`, which keeps the names of what is no backbone's.
         """
         return {}
+
+    def select_classes(self, tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
+        """Of converted tensors that know more classes than the data, those of the data's `ids`; others stay."""
+        return tensors

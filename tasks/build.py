@@ -81,6 +81,7 @@ def build_model(config: RunConfig, labels: LabelMap | Mapping[str, LabelMap]) ->
     }
     backbone = build_backbone(config.backbone, list(dict.fromkeys(tap for head in heads.values() for tap in head.taps)))
     model = VisionModel(backbone, heads)
+    model.canvas = image_size if getattr(config.transform, "pad", False) else None
     return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
 

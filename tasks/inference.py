@@ -124,6 +124,9 @@ def predict(
     if multi_scale:
         return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
     rows = rows or {}
+    canvas = getattr(model, "canvas", None)
+    if canvas is not None:
+        return _predict_padded(model, canvas, images, sizes, rows)
     outputs = model.forward_heads(model.features(images), rows)
     for name, output in outputs.items():
         check_finite(name, output)
@@ -131,6 +134,31 @@ def predict(
         name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
         for name, output in outputs.items()
     }
+
+
+def _predict_padded(
+    model: VisionModel, canvas: int, images: Tensor, sizes: Tensor, rows: Mapping[str, Tensor]
+) -> dict[str, list[Any]]:
+    """As `predict`, of images that are filled up to a square of `canvas` pixels, below and on the right, with the mean
+    of the model's input. Label maps are cut to the images again."""
+    height, width = images.shape[-2:]
+    if max(height, width) > canvas:
+        raise InputError(f"image of {width} x {height} pixels: is larger than the {canvas} that images are padded to")
+    mean = -model.scaling.offset / model.scaling.factor
+    padded = mean.expand(len(images), -1, canvas, canvas).clone()
+    padded[:, :, :height, :width] = images
+    whole = (sizes * sizes.new_tensor([canvas, canvas]) / sizes.new_tensor([height, width])).round().to(sizes.dtype)
+    outputs = model.forward_heads(model.features(padded), rows)
+    answers = {}
+    for name, output in outputs.items():
+        check_finite(name, output)
+        of_head = rows.get(name, slice(None))
+        found = model.heads[name].predict(output, whole[of_head])  # type: ignore[operator]
+        answers[name] = [
+            LabelMask(one.mask[:high, :wide].contiguous()) if isinstance(one, LabelMask) else one
+            for one, (high, wide) in zip(found, sizes[of_head].tolist(), strict=True)
+        ]
+    return answers
 
 
 def check_finite(head: str, output: Any) -> None:

@@ -35,7 +35,11 @@ class VisionModel(nn.Module):
     Args:
         backbone: returns the features that the heads ask for; has `input_mean` and `input_std`.
         heads: by name.
+    Attributes:
+        canvas: side in pixels of the square that evaluated images are padded to; None: they are not.
     """
+
+    canvas: int | None = None
 
     def __init__(self, backbone: nn.Module, heads: Mapping[str, Head[Any, Any, Any]]) -> None:
         super().__init__()

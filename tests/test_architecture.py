@@ -188,7 +188,8 @@ def test_backbone_needs_torch_and_safetensors_alone(path: Path) -> None:
     ours = roots(imports_of(path)) & {*PACKAGES, *OTHERS}
     assert ours <= {"backbone"}
     heavy = roots(imports_of(path)) & {*HEAVY, "hydra", "omegaconf", "rich"}
-    assert heavy <= {"torch", "safetensors"}
+    is_reader = path.parent.name == "tensorflow"  # imported when such a file is read
+    assert heavy <= {"torch", "safetensors", *(["numpy", "tensorboard"] if is_reader else [])}
 
 
 @pytest.mark.parametrize("path", files_of("heads"), ids=name_of)

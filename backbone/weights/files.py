@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,23 @@ from torch import Tensor
 from backbone.errors import InputError
 from backbone.tensor_file import check_seal, read_tensor_file
 from backbone.weights.keras import read_h5
+from backbone.weights.tensorflow.prefix import checkpoint_prefix
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the weights."""
 
 
 def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name and the header's text, which only safetensors files have.
+    """Tensors by name and texts that the file says of them: the header of safetensors, what a graph tells.
+
+    Args:
+        path: of a file, or the prefix of a TensorFlow checkpoint, or the folder of a SavedModel.
 
     Raises:
         InputError: the file is absent, of another kind, cut short, or holds more than tensors.
     """
+    if (prefix := checkpoint_prefix(path)) is not None:
+        return _read_checkpoint(prefix)
     file = Path(path)
     if not file.is_file():
         raise InputError(f"weights {path}: no such file")
@@ -37,7 +44,28 @@ def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         return _read_torch(file), {}
     if file.suffix in (".h5", ".hdf5"):
         return read_h5(file), {}
-    raise InputError(f"weights {path}: must end in .safetensors, .pth, .pt, .bin or .h5")
+    if file.suffix == ".pb":
+        from backbone.weights.tensorflow.graph import read_graph
+
+        return read_graph(file)
+    if file.suffix == ".tflite":
+        from backbone.weights.tensorflow.lite import read_lite
+
+        return read_lite(file)
+    raise InputError(
+        f"weights {path}: must end in .safetensors, .pth, .pt, .bin, .h5, .pb, .tflite or .index, or be the prefix of a"
+        " TensorFlow checkpoint or the folder of a SavedModel"
+    )
+
+
+def _read_checkpoint(prefix: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A checkpoint of TensorFlow, and what a pipeline.config beside it says."""
+    from backbone.weights.tensorflow.checkpoint import read_checkpoint
+    from backbone.weights.tensorflow.pipeline import NAME, read_pipeline
+
+    pipeline = Path(prefix).with_name(NAME)
+    told = {"graph": json.dumps(read_pipeline(pipeline))} if pipeline.is_file() else {}
+    return read_checkpoint(prefix), told
 
 
 def read_safetensors(file: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from backbone.architecture import Padding
 from backbone.errors import InputError
 from backbone.weights import dli14, huggingface, keras, timm, torchvision, trident
+from backbone.weights.tensorflow import slim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Source(Protocol):
     def convert(self, source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights: ...
 
 
-SOURCES: tuple[Source, ...] = (trident, torchvision, timm, huggingface, keras, dli14)
+SOURCES: tuple[Source, ...] = (trident, torchvision, timm, huggingface, keras, dli14, slim)
 
 
 def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:

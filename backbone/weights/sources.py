@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from backbone.architecture import Padding
 from backbone.errors import InputError
@@ -36,6 +36,8 @@ class Weights:
         tensors: by our names; a classifier's are `classifier.weight` and `classifier.bias`.
         input_mean, input_std: RGB scaling of inputs in [0, 1].
         checked: how a download was checked, in words; nothing for a user's own file.
+        settings: what else they were trained and evaluated with, by section of a run (`task`, `head`, `transform`), as
+            plain values of its options; nothing where the weights do not tell.
     """
 
     source: str
@@ -46,6 +48,7 @@ class Weights:
     input_mean: tuple[float, ...]
     input_std: tuple[float, ...]
     checked: str = ""
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, values, least in (("mean", self.input_mean, -math.inf), ("std", self.input_std, 0.0)):

@@ -5,6 +5,7 @@ Reference: SSD, arXiv:1512.02325; MobileNetV2, arXiv:1801.04381, section 6.2.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
@@ -12,6 +13,19 @@ from typing import ClassVar
 from backbone.architecture import Padding
 from backbone.errors import InputError
 from heads.kinds import Kind
+
+ASPECT_RATIOS = (1.0, 2.0, 1 / 2, 3.0, 1 / 3)
+"""SSD's, arXiv:1512.02325, section 2.2."""
+
+
+class Clip(Enum):
+    """When boxes are cut at the border of the image: before suppression, or after it (the TensorFlow reference).
+
+    What is outside altogether is no detection after it.
+    """
+
+    before = "before"
+    after = "after"
 
 
 class ClassScore(Enum):
@@ -36,6 +50,9 @@ class SSDLiteConfig:
     min_scale: float = 0.2
     """Side of the smallest default boxes as a fraction of the image, before the halved one of the first map."""
     max_scale: float = 0.95
+    aspect_ratios: list[float] = field(default_factory=lambda: list(ASPECT_RATIOS))
+    """Width over height of the default boxes of every map but the first, which has 1, 2 and 1/2; one more square of the
+    next scale follows. TensorFlow's reference has .3333."""
     score: ClassScore = ClassScore.softmax
     padding: Padding = Padding.symmetric
     bn_eps: float = 1e-3
@@ -47,6 +64,7 @@ class SSDLiteConfig:
     """Negatives of every image at least, also of one without objects."""
     score_threshold: float = 1e-8
     nms_iou: float = 0.6
+    clip: Clip = Clip.before
     max_detections: int = 100
     """Detections kept of an image."""
 
@@ -62,6 +80,8 @@ class SSDLiteConfig:
                 f"head.min_scale={self.min_scale}, head.max_scale={self.max_scale}: "
                 "must be 0 < min_scale < max_scale <= 1"
             )
+        if not self.aspect_ratios or not all(0 < ratio < math.inf for ratio in self.aspect_ratios):
+            raise InputError(f"head.aspect_ratios={list(self.aspect_ratios)}: must be one or more positive numbers")
         for name in ("match_iou", "nms_iou", "bn_momentum"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in (0, 1]")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from heads.ssdlite.config import ASPECT_RATIOS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,27 +36,31 @@ def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:
     return [*(min_scale + step * k for k in range(maps)), 1.0]
 
 
-def box_shapes(maps: int, min_scale: float, max_scale: float) -> list[list[tuple[float, float]]]:
+def box_shapes(
+    maps: int, min_scale: float, max_scale: float, aspect_ratios: Sequence[float] = ASPECT_RATIOS
+) -> list[list[tuple[float, float]]]:
     """Widths and heights, as fractions of the image, of the boxes of one cell of each map.
 
-    A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high.
+    A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high. `aspect_ratios` are those of every map
+    but the first.
     """
     scale = scales(maps, min_scale, max_scale)
     first = [(scale[0] / 2, 1.0), (scale[0], 2.0), (scale[0], 1 / 2)]
     others = [
-        [*((scale[k], ratio) for ratio in (1.0, 2.0, 1 / 2, 3.0, 1 / 3)), (sqrt(scale[k] * scale[k + 1]), 1.0)]
-        for k in range(1, maps)
+        [*((scale[k], ratio) for ratio in aspect_ratios), (sqrt(scale[k] * scale[k + 1]), 1.0)] for k in range(1, maps)
     ]
     return [[(s * sqrt(r), s / sqrt(r)) for s, r in boxes] for boxes in [first, *others]]
 
 
-def default_boxes(cells: Sequence[int], min_scale: float, max_scale: float) -> Tensor:
+def default_boxes(
+    cells: Sequence[int], min_scale: float, max_scale: float, aspect_ratios: Sequence[float] = ASPECT_RATIOS
+) -> Tensor:
     """Default boxes of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
 
     In the order of the predictions: by map, then row, column, and box of the cell. Not clipped at the border.
     """
     boxes = []
-    for size, shapes in zip(cells, box_shapes(len(cells), min_scale, max_scale), strict=True):
+    for size, shapes in zip(cells, box_shapes(len(cells), min_scale, max_scale, aspect_ratios), strict=True):
         centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         cy, cx = torch.meshgrid(centres, centres, indexing="ij")
         centre = torch.stack([cx, cy], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)

@@ -15,16 +15,16 @@ from backbone.blocks import Conv2d, ConvNormAct, Norm
 from backbone.errors import InputError
 from heads.distillation import soft_boxes
 from heads.head import Head, Losses
-from heads.ssdlite import loss
+from heads.ssdlite import loss, tensorflow
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
-from heads.ssdlite.config import ClassScore, SSDLiteConfig
+from heads.ssdlite.config import ClassScore, Clip, SSDLiteConfig
 from heads.ssdlite.default_boxes import box_shapes, default_boxes, map_cells
 from heads.ssdlite.matcher import match
 from heads.ssdlite.postprocess import detect
 from heads.structures import Detections, DetectionTargets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backbone.features import Features, FeatureSpec
 
@@ -68,7 +68,8 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             max(MIN_EXTRA_CHANNELS, int(channels * config.extra_width)) for channels in config.extra_channels
         ]
         channels = [specs[tap].channels for tap in self.taps] + extra_channels
-        boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), config.min_scale, config.max_scale)]
+        arrangement = config.min_scale, config.max_scale, config.aspect_ratios
+        boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), *arrangement)]
 
         self.extras = nn.ModuleList(
             self._extra(before, after)
@@ -80,7 +81,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         self.box_predictors = nn.ModuleList(
             self._predictor(c, boxes * 4) for c, boxes in zip(channels, boxes_per_cell, strict=True)
         )
-        boxes = default_boxes(map_cells(config, specs, image_size), config.min_scale, config.max_scale)
+        boxes = default_boxes(map_cells(config, specs, image_size), *arrangement)
         self.register_buffer("default_boxes_cxcywh", boxes, persistent=False)
         self._initialise()
 
@@ -158,11 +159,23 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         return soft_boxes(outputs.logits, outputs.deltas, teacher.logits, teacher.deltas, softmax=softmax)
 
     def decode(self, outputs: SSDLiteOutputs) -> tuple[Tensor, Tensor]:
-        """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4) within the image: where an exported graph ends."""
+        """Scores (N, A, K) and boxes_xyxy_rel (N, A, 4): where an exported graph ends.
+
+        Boxes are within the image, unless they are cut after suppression.
+        """
         logits = outputs.logits.float()
         softmax = self.config.score is ClassScore.softmax
         scores = logits.softmax(dim=-1) if softmax else logits.sigmoid()
-        return scores[..., 1:], decode(outputs.deltas.float(), self.default_boxes_cxcywh.float()).clamp(0, 1)
+        boxes = decode(outputs.deltas.float(), self.default_boxes_cxcywh.float())
+        return scores[..., 1:], boxes.clamp(0, 1) if self.config.clip is Clip.before else boxes
+
+    def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Head of an SSDLite of TensorFlow's object detection API (see `Head.convert_state_dict`)."""
+        return tensorflow.convert(tensors)
+
+    def select_classes(self, tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
+        """See `Head.select_classes`: TensorFlow's detectors of COCO have 90 classes, ten of which do not occur."""
+        return tensorflow.select_classes(tensors, ids)
 
     def predict(self, outputs: SSDLiteOutputs, sizes: Tensor) -> list[Detections]:
         """Detections in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
@@ -174,6 +187,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             score_threshold=self.config.score_threshold,
             nms_iou=self.config.nms_iou,
             max_detections=self.config.max_detections,
+            clip=self.config.clip,
         )
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torchvision.ops import nms
 
+from heads.ssdlite.config import Clip
 from heads.structures import Detections
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+REACH = 1000.0
+"""Distance from the origin, in images, at which corners are cut that are cut after suppression."""
 FIRST_CANDIDATES = 2
 """Candidates of the first round, for each detection wanted."""
 
@@ -28,6 +31,7 @@ def detect(
     score_threshold: float,
     nms_iou: float,
     max_detections: int,
+    clip: Clip = Clip.before,
 ) -> list[Detections]:
     """Keep the best `max_detections` (box, class) pairs of every image that class-wise non-maximum suppression leaves.
 
@@ -45,11 +49,14 @@ def detect(
         score_threshold: pairs at or below it are left out.
         nms_iou: of two boxes of a class that overlap by more, the better stays.
         max_detections: D, kept of an image.
+        clip: whether boxes are cut at the border before suppression, or after it. Then at most `max_detections` of a
+            class are kept, of these those that are within the image, and of these the best.
     Returns:
         Boxes in pixels of the original images, best first; of equal scores the earlier default box and class first.
     """
     images, pixels = scores.shape[0], sizes[:, [1, 0, 1, 0]]
-    boxes = boxes_xyxy_rel.clamp(0, 1)
+    late = clip is Clip.after
+    boxes = boxes_xyxy_rel.nan_to_num(0.0).clamp(-REACH, REACH).double() if late else boxes_xyxy_rel.clamp(0, 1)
     best_of_box = scores.amax(dim=2).nan_to_num(0.0)
     found: dict[int, Detections] = {}
     candidates = FIRST_CANDIDATES * max_detections
@@ -57,7 +64,7 @@ def detect(
         pending = [image for image in range(images) if image not in found]
         floor = candidate_floor(best_of_box[pending], candidates)
         row, score, label, box = pairs_above(scores, boxes, best_of_box, pending, floor, score_threshold)
-        apart = box + by_class(label, scores.shape[2])
+        apart = box + by_class(label, scores.shape[2]) * (2 * REACH + 1 if late else 1)
         parts = row.bincount(minlength=len(pending)).tolist()
         complete = (floor <= score_threshold).tolist()
         start = 0
@@ -65,12 +72,21 @@ def detect(
             pairs = slice(start, start + count)
             start += count
             best = start - count + score[pairs].argsort(descending=True, stable=True)[:candidates]
-            kept = best[nms(apart[best], score[best], nms_iou)[:max_detections]]
+            kept = best[nms(apart[best], score[best].to(apart.dtype), nms_iou)]
+            kept = (_within_image(kept, box, label, max_detections) if late else kept)[:max_detections]
             if len(kept) == max_detections or (is_complete and count <= candidates):
-                boxes_xyxy_px = box[kept] * pixels[image]
+                boxes_xyxy_px = box[kept].clamp(0, 1) * pixels[image]
                 found[image] = Detections(boxes_xyxy_px.float(), score[kept].float(), label[kept])
         candidates *= 4
     return [found[image] for image in range(images)]
+
+
+def _within_image(kept: Tensor, boxes: Tensor, labels: Tensor, most: int) -> Tensor:
+    """Of pairs (P,), best first, the first `most` of each class, without those that show nothing of the image."""
+    same = labels[kept][:, None] == labels[kept]
+    corners = boxes[kept].clamp(0, 1)
+    seen = (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    return kept[(same.tril().sum(dim=1) <= most) & seen]
 
 
 def candidate_floor(best_of_box: Tensor, candidates: int) -> Tensor:

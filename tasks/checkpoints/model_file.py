@@ -56,6 +56,8 @@ def is_foreign(source: str) -> bool:
         if is_name(source):
             return True
     path = Path(source)
+    if is_file(Path(f"{source}.index")) or is_file(path / "saved_model.pb") or path.suffix == ".index":
+        return True  # a checkpoint of TensorFlow, or a SavedModel
     if not is_file(path) or path.suffix != ".safetensors":
         return is_file(path)
     try:

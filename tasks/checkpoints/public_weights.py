@@ -30,6 +30,7 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
     "Hugging Face": CENTRE,
     "Keras": CENTRAL,
     "d-li14": CENTRE,
+    "TensorFlow": CENTRAL,
 }
 """How pictures were looked at when the figures of a source were taken, at 0.875 of the resized side unless it says
 otherwise: torchvision's `references/classification/presets.py`, timm's `default_cfgs`, transformers'
@@ -38,14 +39,24 @@ RESIZED = {"torchvision:IMAGENET1K_V2": 232}
 """Shorter sides that differ: torchvision's `MobileNet_V2_Weights`, at 224 pixels."""
 
 
-def preprocessing(source: str) -> dict[str, Any]:
-    """How the authors of public weights looked at pictures, as values of `ImageNetTransformConfig`; none are known: {}.
+def as_trained(source: str, task: str) -> dict[str, dict[str, Any]]:
+    """Options that public weights were trained and evaluated with by their authors, by section of a run.
 
+    Args:
+        task: the run's.
     Raises:
-        InputError: the weights cannot be read.
+        InputError: the weights cannot be read, or are those of a model for another task.
     """
-    known = PREPROCESSING.get(read(source).origin)
-    return {} if known is None else known | {"resize_size": RESIZED.get(source)}
+    weights = read(source)
+    if weights.settings:
+        theirs = weights.settings["task"]["name"]
+        if theirs != task:
+            raise InputError(f"checkpoint={source}: holds a model for task={theirs}, not task={task}; say that")
+        return {section: dict(weights.settings[section]) for section in ("head", "transform")}
+    known = PREPROCESSING.get(weights.origin)
+    if known is None or task != "classification":
+        return {}
+    return {"transform": known | {"resize_size": RESIZED.get(source)}}
 
 
 def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: Sequence[str]) -> VisionModel:
@@ -69,6 +80,7 @@ def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: S
     for name, head in model.heads.items():
         ours = {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
         theirs = head.convert_state_dict(weights.tensors)  # type: ignore[operator]
+        theirs = head.select_classes(theirs, labels[name].ids)  # type: ignore[operator]
         missing = [key for key in ours if key not in theirs]
         if missing:
             raise InputError(

@@ -15,7 +15,7 @@ from backbone.errors import InputError
 from tasks.checkpoints.model_file import GROUPS, is_foreign, read_header
 from tasks.cli.untrusted import NAME, TARGET, check_choices, check_known, check_ours, lay_over
 from tasks.config.heads import nearest
-from tasks.config.run import Mode
+from tasks.config.run import Mode, Task
 from tasks.data.transforms.config import ImageNetTransformConfig
 from tasks.deploy.header import ArtifactHeader, read_artifact
 
@@ -103,11 +103,18 @@ def _with_public_weights(
     if kind is None or not issubclass(kind, MobileNetConfig):
         raise InputError(f"checkpoint={path}: public weights need a MobileNet, such as backbone=mobilenet_v2")
     config.backbone.weights = path
-    says_how = any(word.lstrip("+").startswith("transform.") for word in overrides)
-    if OmegaConf.get_type(config.transform) is ImageNetTransformConfig and not says_how:
-        from tasks.checkpoints.public_weights import preprocessing  # brings torch along
+    said = _said(overrides)
+    says_how = any(key.startswith("transform.") for key in said)
+    if OmegaConf.get_type(config.transform) is ImageNetTransformConfig and says_how:
+        return config
+    if config.task not in (Task.classification, Task.detection, Task.segmentation):
+        return config
+    from tasks.checkpoints.public_weights import as_trained  # brings torch along
 
-        config.transform.merge_with(preprocessing(path))
+    for section, options in as_trained(path, config.task.value).items():
+        for key, value in options.items():
+            if f"{section}.{key}" not in said and key in config[section]:
+                config[section][key] = value
     return config
 
 

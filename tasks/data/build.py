@@ -53,11 +53,11 @@ READERS: dict[type, dict[str, Callable[[Any, bool], DataSplits]]] = {
         "segmentation": lambda config, _: shapes.build_splits(config, "segmentation"),
     },
     CocoConfig: {
-        "detection": lambda config, _: coco_boxes.build_splits(config),
+        "detection": lambda config, need: coco_boxes.build_splits(config, need_train=need),
         "segmentation": lambda config, _: coco_masks.build_splits(config),
     },
     VocConfig: {
-        "detection": lambda config, _: voc_boxes.build_splits(config),
+        "detection": lambda config, need: voc_boxes.build_splits(config, need_train=need),
         "segmentation": lambda config, _: voc_masks.build_splits(config),
     },
     MasksConfig: {"segmentation": lambda config, _: mask_folder.build_splits(config)},
@@ -65,7 +65,7 @@ READERS: dict[type, dict[str, Callable[[Any, bool], DataSplits]]] = {
     ImageNetConfig: {"classification": lambda config, need: imagenet.build_splits(config, need_train=need)},
     ShardsConfig: {
         "classification": lambda config, need: shard_classes.build_splits(config, need_train=need),
-        "detection": lambda config, _: shard_boxes.build_splits(config),
+        "detection": lambda config, need: shard_boxes.build_splits(config, need_train=need),
     },
 }
 """By configuration and kind of label; the second argument says whether the training split is needed."""

@@ -86,6 +86,9 @@ class CocoConfig(DataConfig):
     root: str | None = None
     train_split: str = "train2017"
     val_split: str = "val2017"
+    classes: list[str] | None = None
+    """Detection: names of the classes that are used, in the order of their indices; objects of others are left out.
+    None: all of the file, by their ids."""
     annotations: str | None = None
     """Annotation file that a results file is scored against; None: the one of `val_split`."""
     download: bool = False
@@ -108,8 +111,8 @@ class VocConfig(DataConfig):
     root: str | None = None
     """Folder that holds these, or the `VOCdevkit` above it."""
     classes: list[str] | None = None
-    """Names of the classes in the order of their indices. None: for boxes all that occur, sorted; for masks background
-    and the 20 of VOC."""
+    """Names of the classes in the order of their indices; of boxes, others are left out. None: for boxes all that
+    occur, sorted; for masks background and the 20 of VOC."""
     train_split: str = "train"
     """For masks also `trainaug`: 10,582 images, with the outlines of SBD."""
     val_split: str = "val"
@@ -198,7 +201,7 @@ class ShardsConfig(ImagesConfig):
     val_shards: list[str] = field(default_factory=lambda: ["val*.tar", "val/*.tar"])
     classes: list[str] | None = None
     """Names in the order of the indices; None: those of the manifest beside the shards, or the lines of `classes.txt`
-    below `root`, or the numbers themselves. For classification."""
+    below `root`, or the numbers themselves. For detection those that are used, of the manifest's."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -50,7 +50,7 @@ def _coco(config: CocoConfig, kind: str, need_train: bool) -> None:
     from tasks.data.formats.coco.boxes import find_coco, split_files
 
     root = find_coco(config)
-    for split in (config.train_split, config.val_split):
+    for split in [config.train_split] * need_train + [config.val_split]:
         split_files(root, split)
 
 

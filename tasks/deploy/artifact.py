@@ -61,7 +61,7 @@ class FixedSize(nn.Module):
         Raises:
             InputError: the images are larger than the input.
         """
-        views = images.permute(0, 2, 3, 1).cpu().numpy()
+        views = images.round().byte().permute(0, 2, 3, 1).cpu().numpy()  # an evaluation may resize in floating point
         rows = [self.run(fitted(view, self.size, self.padding, self.what)[None]) for view in views]
         columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*rows, strict=True)]
         content, found, start = (int(images.shape[2]), int(images.shape[3])), {}, 0

@@ -15,6 +15,7 @@ from backbone.errors import InputError
 from heads.linear.head import Linear
 from heads.segmentation.head import SegmentationHead
 from heads.segmentation.upsample import label_mask
+from heads.ssdlite.config import Clip
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
 from heads.ssdlite.postprocess import detect
 from heads.structures import Classification, Detections, LabelMask
@@ -75,7 +76,10 @@ class Classes(Ending):
 
 
 class Boxes(Ending):
-    """`scores` (N, A, K) and `boxes` (N, A, 4): corners x, y, x, y as fractions of the input, within it."""
+    """`scores` (N, A, K) and `boxes` (N, A, 4): corners x, y, x, y as fractions of the input.
+
+    They are within it, unless they are cut after suppression.
+    """
 
     kind = "detection"
     outputs = ("scores", "boxes")
@@ -93,7 +97,15 @@ class Boxes(Ending):
         height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
         boxes = boxes * boxes.new_tensor([width, height] * 2)
         score_threshold, nms_iou, most = (self.settings[name] for name in ("score_threshold", "nms_iou", "detections"))
-        return detect(scores, boxes, sizes, score_threshold=score_threshold, nms_iou=nms_iou, max_detections=most)
+        return detect(
+            scores,
+            boxes,
+            sizes,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            max_detections=most,
+            clip=Clip(self.settings.get("clip", Clip.before.value)),
+        )
 
 
 class Cells(Ending):
@@ -166,7 +178,7 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
         case SSDLite():
             config = head.config
             settings = {"score_threshold": config.score_threshold, "nms_iou": config.nms_iou}
-            return Boxes(settings | {"detections": config.max_detections}, head)
+            return Boxes(settings | {"detections": config.max_detections, "clip": config.clip.value}, head)
         case SegmentationHead():
             aligned = {"aligned_corners": head.config.aligned_corners}
             return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)

@@ -13,14 +13,12 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backbone.errors import InputError
+from backbone.wire import wire_fields
 from tasks.checkpoints.model_file import check_label_maps, check_tables, is_file
 from tasks.config.renamed import new_option, renamed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FORMAT = "trident-export-1"
 ENTRY = "trident.json"
@@ -32,8 +30,6 @@ METADATA_PROPS = 14
 """Number of `ModelProto.metadata_props` in onnx.proto; `key` and `value` of an entry are 1 and 2."""
 MAX_SIZE = 8192
 """Side of an input in pixels that a header may name."""
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-"""Wire types of protocol buffers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,51 +140,16 @@ def _text_of(file: Path) -> str | None:
             if ENTRY not in archive.namelist():
                 return None
             with archive.open(ENTRY) as packed:
-                text = packed.read(MAX_BYTES + 1)
-            if len(text) > MAX_BYTES:
+                content = packed.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
                 raise ValueError(f"its header has more than {MAX_BYTES} bytes")
-            return text.decode()
+            return content.decode()
     if file.suffix != ".onnx":
         return None
-    for number, entry in _fields(file.read_bytes()):
-        if number == METADATA_PROPS:
-            pair = dict(_fields(entry))
-            if pair.get(1) == ENTRY.encode():
-                return pair[2].decode()
+    for number, entry in wire_fields(file.read_bytes()):
+        if number == METADATA_PROPS and isinstance(entry, bytes):
+            pair = dict(wire_fields(entry))
+            text = pair.get(2, b"")
+            if pair.get(1) == ENTRY.encode() and isinstance(text, bytes):
+                return text.decode()
     return None
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Numbers and contents of a protocol buffer's fields that have a length; the others are passed over.
-
-    Raises:
-        ValueError: it ends in the middle of a field, or is none.
-    """
-    place = 0
-
-    def varint() -> int:
-        nonlocal place
-        value = shift = 0
-        while True:
-            if place >= len(message) or shift > 63:
-                raise ValueError("it ends in the middle")
-            byte = message[place]
-            place += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while place < len(message):
-        number, wire = divmod(varint(), 8)
-        if wire == VARINT:
-            varint()
-            continue
-        if wire not in (FIXED64, LENGTH, FIXED32):
-            raise ValueError("it is no such file")
-        length = varint() if wire == LENGTH else 8 if wire == FIXED64 else 4
-        if place + length > len(message):
-            raise ValueError("it ends in the middle")
-        if wire == LENGTH:
-            yield number, message[place : place + length]
-        place += length

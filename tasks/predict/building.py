@@ -102,6 +102,10 @@ def foreign_labels(config: RunConfig) -> LabelMap:
         return LabelMap.numbered(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
     if config.task is Task.segmentation:
         return LabelMap.numbered(VOC_CLASSES)
+    if config.task is Task.detection:
+        raise InputError(
+            f"checkpoint={config.checkpoint}: does not name its classes; say predict.classes=[NAME, ..] in their order"
+        )
     raise InputError(
         f"checkpoint={config.checkpoint}: public weights with a head for task={config.task.value} are not known; say"
         " task=classification or task=segmentation, or give the model.safetensors of a run"

@@ -216,7 +216,7 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"weights nowhere/w\.pth: no such file"):
         read("nowhere/w.pth")
     (tmp_path / "w.onnx").touch()
-    with pytest.raises(InputError, match=r"w\.onnx: must end in .safetensors, .pth, .pt, .bin or .h5"):
+    with pytest.raises(InputError, match=r"w\.onnx: must end in .safetensors, .pth, .pt, .bin, .h5, .pb"):
         read(str(tmp_path / "w.onnx"))
 
 

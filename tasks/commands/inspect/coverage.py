@@ -106,7 +106,9 @@ class Trial:
 
     def __call__(self, min_scale: float, max_scale: float, image_size: int) -> Setting:
         cells = map_cells(self.config, self.specs, image_size)
-        overlap = best_overlap(self.boxes, to_xyxy(default_boxes(cells, min_scale, max_scale)))
+        overlap = best_overlap(
+            self.boxes, to_xyxy(default_boxes(cells, min_scale, max_scale, self.config.aspect_ratios))
+        )
         met = overlap >= self.config.match_iou
         shares = {
             name: Covered(int(which.sum()), met[which].float().mean().item() if which.any() else None)

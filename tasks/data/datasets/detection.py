@@ -51,6 +51,27 @@ class Annotations:
     areas: NDArray[np.float64]
 
 
+class NoDetections:
+    """A split without an image, where a training split is not needed and not there."""
+
+    def __init__(self, labels: LabelMap) -> None:
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexError(index)
+
+    def path(self, index: int) -> Path:
+        """See `DetectionDataset.path`."""
+        raise IndexError(index)
+
+    def boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """See `DetectionDataset.boxes`."""
+        return []
+
+
 class DetectionDataset:
     """Images in a folder and their boxes.
 
@@ -94,6 +115,23 @@ class DetectionDataset:
         self._classes = annotations.labels[order]
         self._crowd = annotations.crowd[order]
         self._areas = annotations.areas[order]
+
+    def keep_classes(self, labels: LabelMap) -> int:
+        """Forget the objects of other classes, and number the classes as in `labels`, whose ids are the data set's.
+
+        Images stay, also those without an object then.
+
+        Returns:
+            How many objects were left out.
+        """
+        numbers = np.array([labels.to_index(i) if i in labels else -1 for i in self.labels.ids], dtype=np.int64)
+        classes = numbers[self._classes]
+        kept = classes >= 0
+        self._starts = np.concatenate([[0], np.cumsum(kept)])[self._starts]
+        for name in ("_bbox_xywh_px", "_boxes_xyxy_px", "_crowd", "_areas"):
+            setattr(self, name, getattr(self, name)[kept])
+        self._classes, self.labels = classes[kept], labels
+        return int((~kept).sum())
 
     def __len__(self) -> int:
         return len(self._image_ids)

@@ -67,16 +67,17 @@ def evaluation_transform(config: Any) -> Transform:
         return made
     match config:
         case JointTransformConfig():
-            return StretchedImage(config.image_size)
+            return StretchedImage(config.image_size, config.interpolation)
         case SSDTransformConfig():
-            return EvalTransform(config.image_size)
+            return EvalTransform(config.image_size, config.interpolation)
         case ImageNetTransformConfig(test_crop=TestCrop.central_part):
             return CentralPart(config.image_size, CENTRAL_SHARE, config.interpolation)
         case ImageNetTransformConfig():
             resize_size = config.resize_size or round(config.image_size / CENTRAL_SHARE)
             return CentreCrop(config.image_size, resize_size, config.interpolation)
         case DeepLabTransformConfig():
-            return WholeImage(config.max_side)
+            limits = [side for side in (config.max_side, config.image_size if config.pad else None) if side is not None]
+            return WholeImage(min(limits, default=None))
     raise InputError(f"transform: {type(config).__name__} is none of Trident's and has no evaluation()")
 
 

@@ -17,12 +17,15 @@ class Interpolation(Enum):
     """How pixels between pixels are computed.
 
     `bilinear` and `bicubic` take in more pixels when they shrink, as Pillow does; `point_bilinear` looks at the nearest
-    four, as TensorFlow does.
+    four, as TensorFlow 2 does; `legacy_bilinear` too, without an offset of half a pixel and in floating point, as
+    TensorFlow 1; `area` averages where it shrinks to less than half, else looks at the nearest four.
     """
 
     bilinear = "bilinear"
     bicubic = "bicubic"
     point_bilinear = "point_bilinear"
+    legacy_bilinear = "legacy_bilinear"
+    area = "area"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,6 +66,8 @@ class SSDTransformConfig(TransformConfig):
     """Probability of a grey canvas with up to four times longer sides around an image."""
     crop: float = 0.85
     """Probability of a part that keeps one object with an IoU of at least 0.1, 0.3, 0.5, 0.7 or 0.9, or any part."""
+    interpolation: Interpolation = Interpolation.area
+    """How evaluated images are resized."""
 
     def __post_init__(self) -> None:
         TransformConfig.__post_init__(self)
@@ -149,6 +154,9 @@ class DeepLabTransformConfig(TransformConfig):
     """Smallest and largest factor for the sides of a training image."""
     max_side: int | None = None
     """Longer side in pixels that larger images are shrunk to in evaluation, answers not; null: none are."""
+    pad: bool = False
+    """In evaluation, fill images up to `image_size` with grey, below and on the right, and shrink larger ones to it, as
+    DeepLab's authors do: what is pooled over the whole image is then what it was in training."""
 
     same_size: ClassVar[bool] = False
 

@@ -25,17 +25,21 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
     `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
     one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where
     nothing shrinks, OpenCV is faster still. `point_bilinear` looks at the four nearest pixels however much it shrinks,
-    as `tf.image.resize` does.
+    as `tf.image.resize` does. For `legacy_bilinear` and `area` see the functions below.
 
     Args:
         image: (H, W, 3) uint8.
 
     Returns:
-        (*size, 3) uint8, contiguous.
+        (*size, 3) uint8, contiguous; float32 from `legacy_bilinear`.
     """
     image = np.ascontiguousarray(image)
     if image.shape[:2] == size:
         return image
+    if interpolation is Interpolation.area:
+        return resize_by_area(image, size)
+    if interpolation is Interpolation.legacy_bilinear:
+        return resize_as_tensorflow_1(image, size)
     enlarges = size[0] >= image.shape[0] and size[1] >= image.shape[1]
     if interpolation is Interpolation.point_bilinear or (enlarges and interpolation is Interpolation.bilinear):
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
@@ -46,6 +50,36 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
     batch = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)
     resized = interpolate(batch, size, mode=interpolation.value, antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def resize_as_tensorflow_1(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize to height and width `size` as `tf.image.resize_bilinear` of TensorFlow 1 does, without `align_corners`.
+
+    Pixel i of the result is looked up at i * H / size, with no offset of half a pixel, between the nearest four;
+    nothing is rounded.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (*size, 3) float32 in 0 .. 255.
+    """
+    low, high, share = zip(
+        *(_neighbours(old, new) for old, new in zip(image.shape[:2], size, strict=True)), strict=True
+    )
+    pixels = image.astype(np.float32)
+    left, right = pixels[:, low[1]], pixels[:, high[1]]
+    lines = left + (right - left) * share[1][:, None]
+    top = lines[low[0]]
+    resized: Pixels = top + (lines[high[0]] - top) * share[0][:, None, None]
+    return resized
+
+
+def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Of each of `new` pixels the two of `old` that it lies between, and how far from the first."""
+    place = np.arange(new, dtype=np.float32) * np.float32(old / new)
+    low = np.floor(place).astype(np.intp)
+    return low, np.minimum(low + 1, old - 1), place - low.astype(np.float32)
 
 
 def resize_by_area(image: Pixels, size: tuple[int, int]) -> Pixels:

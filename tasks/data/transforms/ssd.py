@@ -20,7 +20,8 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
 from albumentations.core.type_definitions import Targets
 
-from tasks.data.transforms.resizing import resize_by_area, resize_mask
+from tasks.data.transforms.config import Interpolation
+from tasks.data.transforms.resizing import resize, resize_by_area, resize_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +54,9 @@ class EvalTransform:
     Called like `TrainTransform`; there is no chance in it, so the seed does not matter.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, interpolation: Interpolation = Interpolation.area) -> None:
         self.image_size = image_size
+        self.interpolation = interpolation
 
     def __call__(self, sample: Sample, seed: int = 0) -> Sample:
         height, width = sample.image.shape[:2]
@@ -62,7 +64,7 @@ class EvalTransform:
         boxes = np.clip(sample.boxes_xyxy_px * scale, 0, self.image_size)
         return replace(
             sample,
-            image=resize_by_area(sample.image, (self.image_size, self.image_size)),
+            image=resize(sample.image, (self.image_size, self.image_size), self.interpolation),
             boxes_xyxy_px=boxes,
             mask=None if sample.mask is None else resize_mask(sample.mask, (self.image_size, self.image_size)),
         )

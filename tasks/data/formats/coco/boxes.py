@@ -13,12 +13,13 @@ import numpy as np
 from backbone.errors import InputError
 from tasks.data.checks import check_images_exist, require_file, require_folder, require_root
 from tasks.data.config import BadBoxes
-from tasks.data.datasets.detection import Annotations, DetectionDataset
+from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.faults import fault
 from tasks.data.files.boundary import Boundary
 from tasks.data.formats.coco.instances import called, column, image_sizes, read_instances, texts, whole_numbers
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
+from tasks.data.subset import of_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,17 +62,25 @@ class CocoDetection(DetectionDataset):
         super().__init__(folder, annotations, labels, bad_boxes, file, describe)
 
 
-def build_splits(config: CocoConfig) -> DataSplits:
+def build_splits(config: CocoConfig, *, need_train: bool = True) -> DataSplits:
     """Train and val of a data set in COCO's layout; the public test split has no annotations.
+
+    Args:
+        need_train: False allows the training annotations to be absent; train is empty then.
 
     Raises:
         InputError: see `CocoDetection`, and if the two splits have other categories.
     """
     root = find_coco(config)
-    train, val = (
-        CocoDetection(root, split, config.bad_boxes, outside_root=config.outside_root)
-        for split in (config.train_split, config.val_split)
-    )
+
+    def dataset(split: str) -> CocoDetection:
+        return CocoDetection(root, split, config.bad_boxes, outside_root=config.outside_root)
+
+    if not need_train and not annotation_file(root, config.train_split).is_file():
+        val = dataset(config.val_split)
+        empty = DataSplits(train=NoDetections(val.labels), val=val, test=None, labels=val.labels)
+        return of_classes(empty, config.classes)
+    train, val = (dataset(split) for split in (config.train_split, config.val_split))
     if train.labels != val.labels:
         fault(
             "other categories",
@@ -79,7 +88,7 @@ def build_splits(config: CocoConfig) -> DataSplits:
             f" ({train.labels.num_classes} and {val.labels.num_classes}); give both files the same list",
             [str(split_files(root, split)[0]) for split in (config.train_split, config.val_split)],
         )
-    return DataSplits(train=train, val=val, test=None, labels=train.labels)
+    return of_classes(DataSplits(train=train, val=val, test=None, labels=train.labels), config.classes)
 
 
 def find_coco(config: CocoConfig) -> str:
@@ -102,10 +111,15 @@ def split_files(root: str | Path, split: str) -> tuple[Path, Path]:
         InputError: one of them is missing.
     """
     require_folder(root, LAYOUT, REMEDY)
-    file, folder = Path(root) / "annotations" / f"instances_{split}.json", Path(root) / split
+    file, folder = annotation_file(root, split), Path(root) / split
     require_file(file, "the annotations of the split", REMEDY)
     require_folder(folder, "the images of the split", REMEDY)
     return file, folder
+
+
+def annotation_file(root: str | Path, split: str) -> Path:
+    """Where the annotations of a split are."""
+    return Path(root) / "annotations" / f"instances_{split}.json"
 
 
 def _without_outline(entry: Entry) -> Entry:

@@ -192,6 +192,8 @@ def build_splits(config: CocoConfig) -> DataSplits:
     Raises:
         InputError: see `CocoSegmentation` and `find_coco`.
     """
+    if config.classes is not None:
+        raise InputError("data.classes: is for task=detection; masks of COCO are of VOC's 21 classes; leave it out")
     root = find_coco(config)
     train, val = (
         CocoSegmentation(root, split, least, config.bad_boxes, outside_root=config.outside_root)

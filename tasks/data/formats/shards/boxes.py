@@ -15,7 +15,7 @@ import numpy as np
 
 from backbone.errors import InputError
 from tasks.data.checks import check_unique
-from tasks.data.datasets.detection import Annotations, DetectionDataset
+from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.files.contents import parse_json
 from tasks.data.formats.coco.instances import (
     INT64,
@@ -30,6 +30,7 @@ from tasks.data.formats.shards.classes import FoundSplit, found_splits
 from tasks.data.formats.shards.files import ShardFiles, joined
 from tasks.data.formats.shards.index import are_numbers, files_fit, kept, walk
 from tasks.data.splits import DataSplits
+from tasks.data.subset import of_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,20 +102,25 @@ class ShardDetection(DetectionDataset):
             )
 
 
-def build_splits(config: ShardsConfig) -> DataSplits:
-    """Train and val.
+def build_splits(config: ShardsConfig, *, need_train: bool = True) -> DataSplits:
+    """Train and val, of all classes or those of `config.classes`.
+
+    Args:
+        need_train: False allows that there is no training shard; train is empty then.
 
     Raises:
         InputError: there is no shard or no manifest, or a shard is broken.
     """
-    train, val = found_splits(config, "detection", need_train=True)
+    train, val = found_splits(config, "detection", need_train=need_train)
     labels = val.labels
     if labels is None:
         raise InputError(
             f"{config.root}: there is no manifest, which names the classes, beside the shards; write them by mode=pack"
         )
-    datasets = [_dataset(split, labels, config.bad_boxes) for split in (train, val)]
-    return DataSplits(train=datasets[0], val=datasets[1], test=None, labels=labels)
+    datasets = [
+        _dataset(split, labels, config.bad_boxes) if split.paths else NoDetections(labels) for split in (train, val)
+    ]
+    return of_classes(DataSplits(train=datasets[0], val=datasets[1], test=None, labels=labels), config.classes)
 
 
 def _dataset(split: FoundSplit, labels: LabelMap, bad_boxes: BadBoxes) -> ShardDetection:

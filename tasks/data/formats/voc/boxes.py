@@ -9,7 +9,9 @@ Reference: PASCAL VOC 2012 development kit, section 3.
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ import numpy as np
 from backbone.errors import InputError
 from tasks.data.checks import check_images_exist, require_file, require_folder
 from tasks.data.config import BadBoxes
-from tasks.data.datasets.detection import Annotations, DetectionDataset
+from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.faults import each, fault
 from tasks.data.files.boundary import Boundary
 from tasks.data.files.contents import shown
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from tasks.data.config import VocConfig
+
+log = logging.getLogger(__name__)
 
 LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE)
@@ -104,22 +108,46 @@ class VocDetection(DetectionDataset):
         super().__init__(folder, annotations, labels, bad_boxes, split_list(root, split), describe)
 
 
-def build_splits(config: VocConfig) -> DataSplits:
+def build_splits(config: VocConfig, *, need_train: bool = True) -> DataSplits:
     """Train, val and, if its list exists, test. Without `classes` those of all splits are collected.
+
+    With `classes` the objects of others are left out, and it is said how many.
+
+    Args:
+        need_train: False allows the list of train to be absent; train is empty then.
 
     Raises:
         InputError: see `VocDetection`.
     """
     root = find_voc(config, LAYOUT)
-    names = [config.train_split, config.val_split]
+    has_train = need_train or split_list(root, config.train_split).is_file()
+    names = [config.train_split] * has_train + [config.val_split]
     if config.test_split is not None and split_list(root, config.test_split).is_file():
         names.append(config.test_split)
     boundary = Boundary(root, config.outside_root)
     images = {name: read_split(root, name, boundary) for name in names}
     everything = [image for name in names for image in images[name]]
     classes = config.classes or collect_classes(everything, Path(root) / "Annotations")
-    train, val, *test = [VocDetection(root, name, classes, config.bad_boxes, images[name]) for name in names]
-    return DataSplits(train=train, val=val, test=test[0] if test else None, labels=train.labels)
+    if config.classes:
+        _leave_out_others(everything, config.classes)
+    splits = {name: VocDetection(root, name, classes, config.bad_boxes, images[name]) for name in names}
+    val = splits[config.val_split]
+    return DataSplits(
+        train=splits[config.train_split] if has_train else NoDetections(val.labels),
+        val=val,
+        test=splits.get(config.test_split or ""),
+        labels=val.labels,
+    )
+
+
+def _leave_out_others(images: Sequence[VocImage], classes: Sequence[str]) -> None:
+    """Forget the objects of other classes, and say how many there were."""
+    others = Counter(item.name for image in images for item in image.objects if item.name not in classes)
+    for image in images:
+        image.objects = [item for item in image.objects if item.name in classes]
+    if others:
+        some = ", ".join(f"{count} {name}" for name, count in others.most_common(5))
+        log.info("data.classes: %d objects of other classes are left out (%s)", others.total(), some)
 
 
 def split_list(root: str | Path, split: str) -> Path:

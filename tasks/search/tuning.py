@@ -73,17 +73,17 @@ def _several(rows: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def recalibrate(model: VisionModel, batches: Iterable[Batch]) -> None:
-    """Compute the running statistics of all normalisations anew, as plain means over batches, in place.
+    """Compute running statistics anew, as plain means over batches, in place; those of frozen normalisations stay.
 
     Those of a network that lost channels are the larger network's, and a few steps with a small momentum hardly change
     them.
     """
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    model.train()
+    norms = [one for one in model.modules() if isinstance(one, torch.nn.BatchNorm2d) and one.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    model.train()
     device = next(model.parameters()).device
     for batch in batches:
         rows = {name: mine.to(device) for name, mine in _several(batch.rows).items()}

@@ -99,3 +99,12 @@ def test_statistics_are_plain_means_over_the_batches() -> None:
     after = [module.momentum for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert after == momenta
     assert not network.training
+
+
+def test_frozen_statistics_stay() -> None:
+    network = model()
+    network.backbone._frozen_norms = [network.backbone.stem.norm]  # type: ignore[union-attr, assignment]
+    before = copy.deepcopy(network.backbone.stem.norm.state_dict())  # type: ignore[union-attr]
+    recalibrate(network, [batch_of(3)])
+    after = network.backbone.stem.norm.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())

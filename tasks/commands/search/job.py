@@ -80,8 +80,9 @@ class Search:
         assert isinstance(self.start.backbone, MobileNet)
         backbone = self.start.backbone
         self.adopted: dict[str, Any] = {
-            "freeze_at": None, "freeze_bn": False, "padding": backbone.padding,
-            "dilate_first": backbone.dilate_first, "bn_eps": backbone.bn_eps,
+            # Heads that learned on frozen statistics know those features alone.
+            "freeze_at": None, "freeze_bn": backbone.config.freeze_bn or backbone.config.freeze_at is not None,
+            "padding": backbone.padding, "dilate_first": backbone.dilate_first, "bn_eps": backbone.bn_eps,
             "input_mean": list(backbone.input_mean), "input_std": list(backbone.input_std),
         }  # fmt: skip
         run_folder.make(folder)

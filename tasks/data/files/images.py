@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 TIFF_MAGICS = (b"II*\0", b"MM\0*")
+AVIF_MAGICS = (b"ftypavif", b"ftypavis", b"ftypmif1")
 EXIF_MAGIC = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
 SEGMENT, START_OF_SCAN, END_OF_IMAGE = 0xFF, 0xDA, 0xD9
@@ -88,7 +89,10 @@ def decode_image(
 
 def read_size(path: Path) -> tuple[int, int]:
     """Height and width in pixels as `read_image` would give them, for annotations that do not state them."""
-    return read_image(path).shape[:2]
+    data = read_bytes(path)
+    stored = stored_size(path, data)
+    check_pixels(path, stored)
+    return stored[::-1] if exif_orientation(data) >= 5 else stored
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -166,7 +170,7 @@ def exif_orientation(data: bytes) -> int:
     """The orientation 1 .. 8 that is written in the file, 1 (upright) if none is or it cannot be understood."""
     jpeg = data.startswith(JPEG_MAGIC)
     start = _exif_start(data) if jpeg else -1
-    if start < 0 and (jpeg or b"eXIf" not in data):
+    if start < 0 and (jpeg or not _may_have_exif(data)):
         return 1
     from PIL import Image
 
@@ -199,6 +203,13 @@ def _exif_start(data: bytes) -> int:
             return place + 4
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return -1
+
+
+def _may_have_exif(data: bytes) -> bool:
+    """Whether a file that is no JPEG has what its format keeps EXIF in. OpenCV heeds that of TIFF."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return b"EXIF" in data
+    return b"eXIf" in data or data[4:12] in AVIF_MAGICS
 
 
 def decode_stored(name: str | Path, data: bytes, shrink: int = 1) -> Pixels:
@@ -291,7 +302,22 @@ def _side_by_side(size: tuple[int, ...]) -> str:
 
 
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".avif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
 )
 """Endings, in lower case, of files that are taken for images."""
 

@@ -34,9 +34,14 @@ class Padding(Enum):
 
 
 class Shortcut(Enum):
-    """Which ends of a block a sum joins: its input and output where both are alike, or none."""
+    """What a sum joins: a block's input and output where both are alike, expansions of neighbours, or nothing.
+
+    `expansion`: the expansion of a block and that of the one before it, where they are as many and as fine; the
+    classical residual between the wide ends (MobileNetV2, section 3.3 and Figure 6b, which leaves the tensors open).
+    """
 
     bottleneck = "bottleneck"
+    expansion = "expansion"
     none = "none"
 
 
@@ -54,8 +59,10 @@ class BlockSpec:
     """Channels of the output."""
     expanded: int | None
     """Channels between expansion and projection; None: no 1x1 expansion (V1; the first rows of V2 and V3)."""
-    kernel: int = 3
-    """Side of the depthwise filters."""
+    kernel: int | None = 3
+    """Side of the depthwise filters; None: there are none between expansion and projection."""
+    start: int | None = None
+    """Side of the filters of a depthwise convolution without activation before the expansion; None: there is none."""
     stride: int = 1
     dilation: int = 1
     activation: Activation
@@ -82,7 +89,7 @@ class Architecture:
             segmentation looks at.
         last_stride: input pixels from one cell to the next at `last`, where it is coarser than the last stage; None: as
             there.
-        hidden: the layer behind pooling that a classifier of `last` has, without normalisation; None: there is none.
+        hidden: the layer behind pooling that a classifier of `last` has; None: there is none.
     """
 
     stem: ConvSpec
@@ -101,17 +108,20 @@ class Architecture:
         """Channels and stride of every feature in the order of computation, each level behind its feature.
 
         Features are `stem`, every stage, `last`, and of a stage `.expand`, the expansion in its first block, and
-        `.depthwise`, the output of the depthwise convolution in its last block.
+        `.depthwise`, the output of the depthwise convolution in its last block; of a stage of several blocks also
+        `.first`, the output of the first one.
         """
         found = {"stem": FeatureSpec(self.stem.channels, 2)}
         stride, channels = 2, self.stem.channels
         for stage, blocks in self.stages.items():
             if blocks[0].expanded is not None:
                 found[f"{stage}.expand"] = FeatureSpec(blocks[0].expanded, stride)
-            for block in blocks:
+            for index, block in enumerate(blocks):
                 stride *= block.stride
                 filtered = block.expanded or channels
                 channels = block.channels
+                if index == 0 and len(blocks) > 1:
+                    found[f"{stage}.first"] = FeatureSpec(channels, stride)
             if blocks[-1].separable:
                 found[f"{stage}.depthwise"] = FeatureSpec(filtered, stride)
             found[stage] = FeatureSpec(channels, stride)

@@ -25,8 +25,8 @@ MAX_BYTES = 1_000_000
 MAX_CHANNELS = 16_384
 MAX_BLOCKS = 200
 MAX_WEIGHTS = 1 << 28
-"""Of 1x1 convolutions: 1 GB."""
-ALLOWED = {"kernel": (1, 3, 5, 7, 9, 11), "stride": (1, 2), "dilation": (1, 2, 4, 8)}
+"""Of 1x1 and full convolutions: 1 GB."""
+ALLOWED = {"kernel": (1, 3, 5, 7, 9, 11), "start": (1, 3, 5, 7, 9, 11), "stride": (1, 2), "dilation": (1, 2, 4, 8)}
 PARTS = ("stem", "stages", "last", "levels", "hidden")
 
 
@@ -81,11 +81,11 @@ def from_plain(plain: Any) -> Architecture:
 
 
 def _weights(architecture: Architecture) -> int:
-    """Of the 1x1 convolutions, which have nearly all."""
+    """Of the 1x1 and the full convolutions, which have nearly all."""
     total, before = 0, architecture.stem.channels
     for block in (block for blocks in architecture.stages.values() for block in blocks):
-        inner = block.expanded or before
-        total += before * (block.expanded or 0) + inner * block.channels
+        inner, area = block.expanded or before, 1 if block.separable else (block.kernel or 1) ** 2
+        total += before * (block.expanded or 0) + inner * block.channels * area
         before = block.channels
     return total + before * (architecture.last.channels if architecture.last is not None else 0)
 
@@ -138,7 +138,9 @@ def _spec(kind: type[SpecT], where: str, plain: Any) -> SpecT:
     """A part's specification, every value checked by its declared type."""
     hints = get_type_hints(kind)
     if isinstance(plain, dict) and kind is BlockSpec:
-        plain = {"separable": True, **plain}  # files of earlier versions say nothing of it
+        plain = {"separable": True, "start": None, **plain}  # files of earlier versions say nothing of these
+    if isinstance(plain, dict) and kind is ConvSpec:
+        plain = {"norm": where != "hidden", **plain}
     _check_keys(f"architecture.{where}", plain, hints)
     return kind(**{name: _value(f"architecture.{where}.{name}", name, hints[name], plain[name]) for name in hints})
 

@@ -190,6 +190,11 @@ class SqueezeExcitation(nn.Module):
         return x * weights
 
 
+def _depthwise(channels: int, side: int | None, **options: Any) -> nn.Module:
+    """A depthwise convolution with filters of a side; None: nothing."""
+    return nn.Identity() if side is None else ConvNormAct(channels, channels, side, groups=channels, **options)
+
+
 class Block(nn.Module):
     """Expand, filter by depth, weight the channels, project; a shortcut joins the two ends where they are alike.
 
@@ -197,20 +202,42 @@ class Block(nn.Module):
     (MobileNetV2, arXiv:1801.04381, section 3.2). Without an expansion it is V1's separable convolution.
 
     Args:
+        before: the block before it.
         split: ways to run over the expanded channels (MobileNetV2, section 5). A block with squeeze-and-excitation runs
             whole: a channel's weight needs all of them.
         until: `expand` or `depthwise`: the last part that is built, because nothing behind it is computed; empty: all.
     """
 
     def __init__(
-        self, spec: BlockSpec, in_channels: int, *, padding: Padding, norm: Norm, split: int = 1, until: str = ""
+        self,
+        spec: BlockSpec,
+        in_channels: int,
+        *,
+        before: BlockSpec | None = None,
+        padding: Padding,
+        norm: Norm,
+        split: int = 1,
+        until: str = "",
     ) -> None:
         super().__init__()
         hidden = spec.expanded or in_channels
+        self.keeps_expansion = spec.shortcut is Shortcut.expansion and spec.expanded is not None
+        self.adds_expansion = (
+            self.keeps_expansion and before is not None and (before.stride, before.expanded) == (1, spec.expanded)
+        )
         alike = spec.stride == 1 and in_channels == spec.channels
         self.shortcut = spec.shortcut is Shortcut.bottleneck and alike and not until
-        in_parts = spec.expanded is not None and spec.squeeze is None and spec.separable
+        in_parts = (
+            spec.kernel is not None
+            and spec.expanded is not None
+            and spec.squeeze is None
+            and spec.separable
+            and not self.keeps_expansion
+        )
         self.split = split if in_parts else 1
+        filters: dict[str, Any] = {"padding": padding, "norm": norm}
+        at_start = {"stride": spec.stride, "dilation": spec.dilation} if spec.kernel is None else {}
+        self.start = _depthwise(in_channels, spec.start, **at_start, **filters, activation=None)
         self.expand = (
             nn.Identity()
             if spec.expanded is None
@@ -218,32 +245,25 @@ class Block(nn.Module):
         )
         if until == "expand":
             return
-        spatial: dict[str, Any] = {
-            "kernel": spec.kernel,
-            "stride": spec.stride,
-            "dilation": spec.dilation,
-            "padding": padding,
-        }
-        self.depthwise = (
-            ConvNormAct(hidden, hidden, **spatial, groups=hidden, activation=spec.activation, norm=norm)
-            if spec.separable
-            else nn.Identity()
-        )
+        spatial: dict[str, Any] = {"stride": spec.stride, "dilation": spec.dilation, **filters}
+        side = spec.kernel if spec.separable else None
+        self.depthwise = _depthwise(hidden, side, **spatial, activation=spec.activation)
         if until == "depthwise":
             return
         self.squeeze = nn.Identity() if spec.squeeze is None else SqueezeExcitation(hidden, spec.squeeze)
-        self.project = ConvNormAct(
-            hidden,
-            spec.channels,
-            **({} if spec.separable else spatial),
-            activation=None if spec.linear else spec.activation,
-            norm=norm,
-        )
+        full: dict[str, Any] = {} if spec.separable else {"kernel": spec.kernel, **spatial}
+        activation = None if spec.linear else spec.activation
+        self.project = ConvNormAct(hidden, spec.channels, **{"norm": norm, **full}, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.split > 1:
             return self.add_shortcut(x, self.bottleneck_in_parts(x))
-        return self.reduce(x, self.depthwise(self.expand(x)))
+        return self.reduce(x, self.depthwise(self.widen(x)))
+
+    def widen(self, x: Tensor) -> Tensor:
+        """The beginning of the block, up to the expansion."""
+        y: Tensor = self.expand(self.start(x))
+        return y
 
     def reduce(self, x: Tensor, filtered: Tensor) -> Tensor:
         """The end of the block: from the depthwise convolution's output for `x` to the block's output."""
@@ -263,8 +283,9 @@ class Block(nn.Module):
         hidden = self.depthwise.conv.out_channels
         size = -(-hidden // self.split)
         total: Tensor | None = None
-        for start in range(0, hidden, size):
-            part = slice(start, start + size)
+        x = self.start(x)
+        for first in range(0, hidden, size):
+            part = slice(first, first + size)
             filtered = self.depthwise.part(self.expand.part(x, part), part)
             projected = self.project.conv.convolve(filtered, self.project.conv.weight[:, part])
             total = projected if total is None else total.add_(projected)

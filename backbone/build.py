@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backbone.architecture import Padding
+from backbone.architecture import Padding, Shortcut
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from backbone.families.mobilenet_v1 import MobileNetV1Config
 from backbone.families.mobilenet_v2 import MobileNetV2Config
 from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig, ReducedTail
+from backbone.families.mobilenet_v4 import MobileNetV4MediumConfig, MobileNetV4SmallConfig
 from backbone.mobilenet import MobileNet
 from backbone.weights import load
 
@@ -49,7 +50,7 @@ class _ByOptions(MobileNet):
     CONFIG: ClassVar[type[MobileNetConfig]]
 
     def __init__(self, *, features: Sequence[str] = ("last",), **options: Any) -> None:
-        for name, kind in (("padding", Padding), ("reduced_tail", ReducedTail)):
+        for name, kind in (("padding", Padding), ("reduced_tail", ReducedTail), ("shortcut", Shortcut)):
             value = options.get(name)
             if isinstance(value, str):
                 if value not in kind.__members__:
@@ -81,6 +82,18 @@ class MobileNetV3Small(_ByOptions):
     """MobileNetV3-Small by the options of `MobileNetV3SmallConfig`."""
 
     CONFIG = MobileNetV3SmallConfig
+
+
+class MobileNetV4Small(_ByOptions):
+    """MobileNetV4-Conv-Small by the options of `MobileNetV4SmallConfig`."""
+
+    CONFIG = MobileNetV4SmallConfig
+
+
+class MobileNetV4Medium(_ByOptions):
+    """MobileNetV4-Conv-Medium by the options of `MobileNetV4MediumConfig`."""
+
+    CONFIG = MobileNetV4MediumConfig
 
 
 def _start(backbone: MobileNet) -> MobileNet:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from backbone.architecture import MAX_WIDTH, MIN_WIDTH, OUTPUT_STRIDES, Padding
 from backbone.errors import InputError
@@ -21,6 +22,8 @@ class MobileNetConfig(ABC):
     What is None is taken from `weights`, and without weights from the defaults of `MobileNet`.
     """
 
+    NAME: ClassVar[str] = ""
+    """Option of the group `backbone`."""
     width: float = 1.0
     """Multiplier of all channels; the last 1x1 convolution grows with it above 1 but does not shrink below."""
     output_stride: int | None = None
@@ -44,6 +47,8 @@ class MobileNetConfig(ABC):
     """Freeze every layer up to this feature, parameters and batch statistics."""
     freeze_bn: bool = False
     """Keep all batch-normalisation statistics as they are while training."""
+    zero_init: bool = True
+    """Whether a block with a shortcut starts as that alone: the scale of its last normalisation is zero."""
     activation_checkpointing: bool = False
     """Compute blocks again in the backward pass instead of keeping their activations: slower, less memory."""
     split: int = 1
@@ -80,10 +85,23 @@ class MobileNetConfig(ABC):
         if self.freeze_at is not None and self.freeze_at not in self.specs:
             raise InputError(f"backbone.freeze_at={self.freeze_at}: must be one of {', '.join(self.specs)}")
 
+    def check_from_scratch(self, option: str) -> None:
+        """Refuse weights for a network that only an option without a trace in their shapes makes another.
+
+        Raises:
+            InputError: there are weights.
+        """
+        if self.weights is not None:
+            raise InputError(
+                f"backbone.{option}: computes something else than backbone.weights={self.weights} were trained for;"
+                " leave one of the two out"
+            )
+
     def network(self) -> dict[str, Any]:
         """Options that decide which network it is, by name: width and what its family adds to the shared ones."""
         others = {field.name for field in fields(MobileNetConfig)} - {"width"}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
+        return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
 
     @abstractmethod
     def undilated(self) -> Architecture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,6 +27,8 @@ class ConvSpec:
 
     channels: int
     activation: Activation
+    norm: bool = True
+    """Whether it is normalised, and has no bias then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class FeatureSpec:
 
     channels: int
     stride: int
-    hidden: ConvSpec | None = None
+    hidden: ConvSpec | None = field(default=None, repr=False)
 
     def size(self, image_size: int) -> int:
         """Cells along a side of `image_size` pixels. Every layer that strides rounds up, whatever its padding."""

@@ -71,18 +71,26 @@ class MobileNet(nn.Module):
             3, stem.channels, 3, stride=2, padding=self.padding, activation=stem.activation, norm=norm
         )
         self.stages: list[str] = []
-        channels = stem.channels
+        channels, before = stem.channels, None
         for name, specs in architecture.stages.items():
             if end == "stem" or end in self.stages:
                 return
-            built = specs[:1] if (name, part) == (end, "expand") else specs
+            built = specs[:1] if name == end and part in ("expand", "first") else specs
             blocks: list[Block] = []
             for spec in built:
-                until = part if name == end and len(blocks) + 1 == len(built) else ""
+                until = part if name == end and part != "first" and len(blocks) + 1 == len(built) else ""
                 blocks.append(
-                    Block(spec, channels, padding=self.padding, norm=norm, split=self.config.split, until=until)
+                    Block(
+                        spec,
+                        channels,
+                        before=before,
+                        padding=self.padding,
+                        norm=norm,
+                        split=self.config.split,
+                        until=until,
+                    )
                 )
-                channels = spec.channels
+                channels, before = spec.channels, spec
             self.add_module(name, nn.Sequential(*blocks))
             self.stages.append(name)
         if end == "last" and last is not None:
@@ -93,8 +101,9 @@ class MobileNet(nn.Module):
         feature = self.architecture.feature
         x: Tensor = self.stem(images)
         found: Features = {"stem": x}
+        wide = x
         for name in self.stages:
-            x = self._run_stage(name, x, found)
+            x, wide = self._run_stage(name, x, wide, found)
         whole = any(name != "last" and feature(name) == "last" for name in self.features)
         if self.end == "last":
             found["last"] = self.last(x if whole else self._subsample(x))
@@ -103,29 +112,41 @@ class MobileNet(nn.Module):
             features["last"] = self._subsample(features["last"])
         return features
 
-    def _run_stage(self, name: str, x: Tensor, found: Features) -> Tensor:
-        """Output of a stage for `x`; what is wanted of it goes into `found`."""
+    def _run_stage(self, name: str, x: Tensor, wide: Tensor, found: Features) -> tuple[Tensor, Tensor]:
+        """Output of a stage for `x`, and its last expansion; what is wanted of it goes into `found`.
+
+        Args:
+            wide: the expansion of the block before, for blocks that add it to theirs.
+        """
         wanted = {self.architecture.feature(feature) for feature in self.features}
         blocks = [cast("Block", block) for block in self.get_submodule(name).children()]
         for index, block in enumerate(blocks):
             expand = f"{name}.expand" if index == 0 else ""
             depthwise = f"{name}.depthwise" if index + 1 == len(blocks) else ""
-            if wanted.isdisjoint((expand, depthwise)):
+            if wanted.isdisjoint((expand, depthwise)) and not block.keeps_expansion:
                 x = self._run(block, x)
+                if index == 0 and f"{name}.first" in wanted:
+                    found[f"{name}.first"] = x
                 continue
-            expanded = block.expand(x)
+            expanded = block.widen(x)
+            if block.adds_expansion:
+                expanded = expanded + wide
+            if block.keeps_expansion:
+                wide = expanded
             if expand in wanted:
                 found[expand] = expanded
             if expand == self.end:
-                return x
+                return x, wide
             filtered = block.depthwise(expanded)
             if depthwise in wanted:
                 found[depthwise] = filtered
             if depthwise == self.end:
-                return x
+                return x, wide
             x = block.reduce(x, filtered)
+            if index == 0 and f"{name}.first" in wanted:
+                found[f"{name}.first"] = x
         found[name] = x
-        return x
+        return x, wide
 
     def _subsample(self, x: Tensor) -> Tensor:
         """The cells that a network with strides would have at `last`, all where `last_stride` is `output_stride`.
@@ -175,7 +196,9 @@ class MobileNet(nn.Module):
         self.architecture = self.config.with_strides(dilate_first=self.dilate_first)
         for name in self.stages:
             for block, spec in zip(self.get_submodule(name).children(), self.architecture.stages[name], strict=False):
-                for conv in (part for part in block.modules() if isinstance(part, Conv2d) and part.kernel_size[0] > 1):
+                part = "project" if not spec.separable else "depthwise" if spec.kernel is not None else "start"
+                conv = getattr(getattr(block, part, None), "conv", None)  # there is none behind the last feature
+                if isinstance(conv, Conv2d):
                     conv.dilation = (spec.dilation, spec.dilation)
                     conv.set_padding(self.padding)
 
@@ -190,7 +213,7 @@ class MobileNet(nn.Module):
         for module in self.modules():
             if isinstance(module, Conv2d):
                 module.initialise()
-            if isinstance(module, Block) and module.shortcut:
+            if isinstance(module, Block) and module.shortcut and self.config.zero_init:
                 nn.init.zeros_(module.project.norm.weight)  # a block starts as its shortcut: deep nets learn sooner
 
     def _freeze(self) -> None:
@@ -210,9 +233,12 @@ class MobileNet(nn.Module):
                 continue
             blocks = list(child.children())
             if part == "expand":
-                parts.append(blocks[0].get_submodule("expand"))
+                parts += [blocks[0].get_submodule("start"), blocks[0].get_submodule("expand")]
+            elif part == "first":
+                parts.append(blocks[0])
             elif part == "depthwise":
-                inner = [one for one_name, one in blocks[-1].named_children() if one_name in ("expand", "depthwise")]
+                built = ("start", "expand", "depthwise")
+                inner = [one for one_name, one in blocks[-1].named_children() if one_name in built]
                 parts += [*blocks[:-1], *inner]
             else:
                 parts.append(child)

@@ -143,8 +143,8 @@ def port_of(architecture: Architecture, feature: str) -> str:
     if stage not in architecture.stages:
         return feature
     end = len(architecture.stages[stage]) - 1
-    if part == "":
-        return f"{stage}.{end}"
+    if part in ("", "first"):
+        return f"{stage}.{0 if part else end}"
     return dict(_hidden(architecture))[f"{stage}.{0 if part == 'expand' else end}"]
 
 
@@ -164,7 +164,9 @@ def tensor_ports(architecture: Architecture) -> dict[str, tuple[str, ...]]:
         inner = hidden[port]
         if block.expanded is not None:
             layer(f"{port}.expand", inner, before)
-        if block.separable:
+        if block.start is not None:
+            layer(f"{port}.start", before, None)
+        if block.separable and block.kernel is not None:
             layer(f"{port}.depthwise", inner, None)
         if block.squeeze is not None:
             squeeze = f"{port}.squeeze"

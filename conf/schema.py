@@ -10,13 +10,15 @@ from hydra.core.config_store import ConfigStore
 from backbone.families.mobilenet_v1 import MobileNetV1Config
 from backbone.families.mobilenet_v2 import MobileNetV2Config
 from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig
+from backbone.families.mobilenet_v4 import MobileNetV4MediumConfig, MobileNetV4SmallConfig
 from backbone.families.searched import SearchedConfig
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
+from heads.lraspp.config import LRASPPConfig
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.cli.literal import literal, text_keys
 from tasks.config.export import ExportConfig, Format
-from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, SSDLiteHeadConfig
+from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, LRASPPHeadConfig, SSDLiteHeadConfig
 from tasks.config.run import RunConfig
 from tasks.config.training import LoggerConfig, OptimConfig, Strategy, TrainerConfig
 from tasks.data.config import (
@@ -44,13 +46,17 @@ NODES = {
     "backbone/mobilenet_v2": MobileNetV2Config,
     "backbone/mobilenet_v3_large": MobileNetV3LargeConfig,
     "backbone/mobilenet_v3_small": MobileNetV3SmallConfig,
+    "backbone/mobilenet_v4_medium": MobileNetV4MediumConfig,
+    "backbone/mobilenet_v4_small": MobileNetV4SmallConfig,
     "backbone/searched": SearchedConfig,
     "head/deeplabv3": DeepLabV3Config,
     "head/linear": LinearConfig,
+    "head/lraspp": LRASPPConfig,
     "head/ssdlite": SSDLiteConfig,
     "heads/any": HeadConfig,
     "heads/deeplabv3": DeepLabV3HeadConfig,
     "heads/linear": LinearHeadConfig,
+    "heads/lraspp": LRASPPHeadConfig,
     "heads/ssdlite": SSDLiteHeadConfig,
     "transform/deeplab": DeepLabTransformConfig,
     "transform/imagenet": ImageNetTransformConfig,

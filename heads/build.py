@@ -8,6 +8,8 @@ from heads.deeplabv3.config import DeepLabV3Config
 from heads.deeplabv3.head import DeepLabV3
 from heads.linear.config import LinearConfig
 from heads.linear.head import Linear
+from heads.lraspp.config import LRASPPConfig
+from heads.lraspp.head import LRASPP
 from heads.ssdlite.config import SSDLiteConfig
 from heads.ssdlite.head import SSDLite
 
@@ -25,7 +27,7 @@ def build_head(
 
     Args:
         config: ours, or another's, whose own `build` is called with the same arguments.
-        image_size: side of the square images in pixels; a linear classifier and DeepLabv3 take any.
+        image_size: side of the square images in pixels; classifiers and segmentation heads take any.
     Raises:
         InputError: a tap is not among the specs, or the classes do not fit; the message says what would.
     """
@@ -36,5 +38,7 @@ def build_head(
             return SSDLite(config, specs, num_classes=num_classes, image_size=image_size)
         case DeepLabV3Config():
             return DeepLabV3(config, specs, num_classes=num_classes)
+        case LRASPPConfig():
+            return LRASPP(config, specs, num_classes=num_classes)
     head: Head[Any, Any, Any] = config.build(specs, num_classes=num_classes, image_size=image_size)
     return head

@@ -23,6 +23,11 @@ HEAVY = {
     "torchvision", "transformers",
 }  # fmt: skip
 """What takes long to import, or imports something that does."""
+FAMILY = re.compile(r"mobilenet_?v\d", re.IGNORECASE)
+NAMES_FAMILIES = (
+    "backbone/families/", "backbone/weights/", "backbone/__init__.py", "backbone/build.py", "tasks/papers/",
+    "tasks/commands/profile/", "tasks/config/profile.py", "tasks/config/renamed.py",
+)  # fmt: skip
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "misc", "common"}
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 70
@@ -203,6 +208,18 @@ def test_heads_see_of_the_backbone_its_features_and_blocks(path: Path) -> None:
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module == "backbone.architecture":
             assert {alias.name for alias in node.names} <= {"Padding", "Activation"}
+
+
+@pytest.mark.parametrize("path", files_of("backbone", "heads", "tasks"), ids=name_of)
+def test_families_are_named_where_they_live(path: Path) -> None:
+    """Besides that by the pages that print the papers' tables, and by the old names of options."""
+    if name_of(path).startswith(NAMES_FAMILIES):
+        return
+    assert not {module for module in imports_of(path) if FAMILY.search(module)}
+    tree = tree_of(path)
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = {node for node in ast.walk(tree) if isinstance(node, ast.Constant)} - docstrings
+    assert not [node.value for node in constants if isinstance(node.value, str) and FAMILY.search(node.value)]
 
 
 @pytest.mark.parametrize("path", files_of("tasks"), ids=name_of)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from backbone.architecture import Architecture, BlockSpec, Shortcut
 from backbone.config import MobileNetConfig
@@ -78,6 +78,7 @@ def mobilenet_v1(width: float = 1.0, *, shallow: bool = False, separable: bool =
 class MobileNetV1Config(MobileNetConfig):
     """Which MobileNetV1 to build and with which weights to start."""
 
+    NAME: ClassVar[str] = "mobilenet_v1"
     shallow: bool = False
     """Leave out five of the thirteen layers, those of 14 x 14 x 512 at 224 pixels (Table 5)."""
     separable: bool = True

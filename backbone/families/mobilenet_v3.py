@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from backbone.architecture import Architecture, BlockSpec, make_divisible
 from backbone.config import MobileNetConfig
@@ -114,6 +114,7 @@ SMALL = Table(
 class MobileNetV3Config(MobileNetConfig):
     """What both networks have. `h_swish_from` is declared by each, as their defaults differ."""
 
+    TABLE: ClassVar[Table]
     reduced_tail: ReducedTail = ReducedTail.none
     minimalistic: bool = False
     """Filters of 3x3, ReLU everywhere, and no squeeze-and-excitation: for hardware that is slow at the others."""
@@ -127,6 +128,8 @@ class MobileNetV3Config(MobileNetConfig):
     def __post_init__(self) -> None:
         if self.kernel is not None and self.kernel not in KERNELS:
             raise InputError(f"backbone.kernel={self.kernel}: must be one of {KERNELS}, or null for the paper's")
+        if self.table != self.TABLE:
+            self.check_from_scratch("h_swish_from")
         MobileNetConfig.__post_init__(self)
 
     @property
@@ -150,6 +153,8 @@ class MobileNetV3Config(MobileNetConfig):
 class MobileNetV3LargeConfig(MobileNetV3Config):
     """Which MobileNetV3-Large to build and with which weights to start."""
 
+    NAME: ClassVar[str] = "mobilenet_v3_large"
+    TABLE: ClassVar[Table] = LARGE
     h_swish_from: int | None = LARGE.hardswish_from
     """Output channels, at width 1, of the first blocks that have hard swish (Table 5: 16, 80, 112); null: ReLU
     everywhere, in the stem and the last layers too."""
@@ -163,6 +168,8 @@ class MobileNetV3LargeConfig(MobileNetV3Config):
 class MobileNetV3SmallConfig(MobileNetV3Config):
     """Which MobileNetV3-Small to build and with which weights to start."""
 
+    NAME: ClassVar[str] = "mobilenet_v3_small"
+    TABLE: ClassVar[Table] = SMALL
     h_swish_from: int | None = SMALL.hardswish_from
     """Output channels, at width 1, of the first blocks that have hard swish; null: ReLU everywhere, in the stem and the
     last layers too."""
@@ -221,5 +228,5 @@ def mobilenet_v3(
         stages=stages,
         last=ConvSpec(channels=make_divisible(table.last // tail * width), activation=outer),
         levels=table.levels,
-        hidden=ConvSpec(channels=make_divisible(table.hidden * max(1.0, width)), activation=outer),
+        hidden=ConvSpec(channels=make_divisible(table.hidden * max(1.0, width)), activation=outer, norm=False),
     )

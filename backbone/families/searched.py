@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from backbone.architecture_file import from_plain, read, to_plain
 from backbone.config import MobileNetConfig
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class SearchedConfig(MobileNetConfig):
     """Which network, as data, and with which weights to start."""
 
+    NAME: ClassVar[str] = "searched"
     architecture: Any = None
     """A file that a search wrote (architecture.yaml), or what is in it."""
 

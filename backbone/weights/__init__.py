@@ -64,7 +64,10 @@ def load(source: str | Weights, backbone: MobileNet, progress: Progress | None =
     if misfits:
         name = misfits[0]
         theirs, wanted = (tuple(t.shape) for t in (weights.tensors[name], ours[name]))
-        hint = f"; they look like those of a backbone with {weights.options}" if weights.options else ""
+        options = weights.options
+        if options and weights.family != backbone.config.NAME:
+            options = f"backbone={weights.family} {options}"
+        hint = f"; they look like those of a backbone with {options}" if options else ""
         raise InputError(
             f"{weights.source}: {len(misfits)} of {len(shared)} tensors do not fit a backbone of width "
             f"{backbone.config.width:g}: {name} is {theirs}, wanted {wanted}{hint}"
@@ -72,8 +75,8 @@ def load(source: str | Weights, backbone: MobileNet, progress: Progress | None =
     surplus = _surplus(weights, backbone)
     if surplus:
         raise InputError(
-            f"{weights.source}: has more blocks than this backbone ({surplus[0]} and {len(surplus) - 1} more tensors "
-            f"have no place): its outputs would be wrong"
+            f"{weights.source}: has more blocks or layers than this backbone ({surplus[0]} and {len(surplus) - 1} more "
+            f"tensors have no place): its outputs would be wrong"
         )
     gaps = _gaps(weights, backbone)
     if gaps:
@@ -87,7 +90,11 @@ def load(source: str | Weights, backbone: MobileNet, progress: Progress | None =
         for name in shared:
             ours[name].copy_(weights.tensors[name])
     backbone.adopt(
-        padding=weights.padding, bn_eps=weights.bn_eps, input_mean=weights.input_mean, input_std=weights.input_std
+        padding=weights.padding,
+        dilate_first=weights.dilate_first,
+        bn_eps=weights.bn_eps,
+        input_mean=weights.input_mean,
+        input_std=weights.input_std,
     )
     return LoadReport(
         source=weights.source,
@@ -104,11 +111,10 @@ def load(source: str | Weights, backbone: MobileNet, progress: Progress | None =
 
 
 def _surplus(weights: Weights, backbone: MobileNet) -> list[str]:
-    """Tensors of blocks that the backbone lacks in stages that it computes to their end."""
-    stages = [stage for stage in backbone.stages if backbone.end != f"{stage}.expand"]
-    blocks = {(stage, index) for stage in stages for index, _ in backbone.get_submodule(stage).named_children()}
-    parts = {name: name.split(".") for name in weights.tensors}
-    return [name for name, (stage, *rest) in parts.items() if stage in stages and (stage, rest[0]) not in blocks]
+    """Tensors that the backbone lacks in stages that it computes to their end."""
+    stages = [stage for stage in backbone.stages if not backbone.end.startswith(f"{stage}.")]
+    ours = backbone.state_dict()
+    return [name for name in weights.tensors if name.partition(".")[0] in stages and name not in ours]
 
 
 def _gaps(weights: Weights, backbone: MobileNet) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names of Keras' MobileNetV2 as h5: the released files, and what `save_weights` and `save` write (Keras 2 and 3).
+"""Names of Keras' MobileNets as h5: the released files, and what `save_weights` and `save` write (Keras 2 and 3).
 
 A layer's arrays are named after it: `block_1_expand/kernel`. Reading h5 needs h5py (the extra `keras`).
 """
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backbone.errors import InputError
-from backbone.weights.sources import BLOCKS, Weights, trained_in_tensorflow
+from backbone.families.mobilenet_v3 import LARGE, SMALL
+from backbone.weights.sources import BLOCKS, BLOCKS_V1, Weights, block_names, trained_in_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,21 +20,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIGIN = "Keras"
+V3_ENDS = {
+    "conv": "stem.conv",
+    "conv_bn": "stem.norm",
+    "conv_1": "last.conv",
+    "conv_1_bn": "last.norm",
+    "conv_2": "hidden.0",
+    "logits": "classifier",
+}
 ENDS = {
-    "Conv1": "stem.conv",
-    "bn_Conv1": "stem.norm",
-    "Conv_1": "last.conv",
-    "Conv_1_bn": "last.norm",
-    "predictions": "classifier",
+    "mobilenet_v1": {"conv1": "stem.conv", "conv1_bn": "stem.norm", "conv_preds": "classifier"},
+    "mobilenet_v2": {
+        "Conv1": "stem.conv",
+        "bn_Conv1": "stem.norm",
+        "Conv_1": "last.conv",
+        "Conv_1_bn": "last.norm",
+        "predictions": "classifier",
+    },
+    "mobilenet_v3_large": V3_ENDS,
+    "mobilenet_v3_small": V3_ENDS,
 }
 PARTS = {
-    "expand": "expand.conv",
-    "expand_BN": "expand.norm",
-    "depthwise": "depthwise.conv",
-    "depthwise_BN": "depthwise.norm",
-    "project": "project.conv",
-    "project_BN": "project.norm",
+    **{part: f"{part}.conv" for part in ("expand", "depthwise", "project")},
+    **{f"{part}_{norm}": f"{part}.norm" for part in ("expand", "depthwise", "project") for norm in ("BN", "bn")},
+    "squeeze_excite_conv": "squeeze.reduce",
+    "squeeze_excite_conv_1": "squeeze.expand",
 }
+BLOCKS_OF = {
+    "mobilenet_v1": BLOCKS_V1,
+    "mobilenet_v2": BLOCKS,
+    "mobilenet_v3_large": block_names(LARGE.stages),
+    "mobilenet_v3_small": block_names(SMALL.stages),
+}
+CLASSIFIER = ("hidden.0.weight", "classifier.weight")
 ARRAYS = {
     "kernel": "weight",
     "depthwise_kernel": "weight",
@@ -91,32 +110,63 @@ def _array_name(path: str, item: Any) -> str:
 
 
 def recognises(names: Mapping[str, Tensor]) -> bool:
-    return "Conv1/kernel" in names and "block_1_expand/kernel" in names
+    return _family(names) != ""
 
 
 def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
-    renamed = {rename(name): tensor for name, tensor in tensors.items()}
-    return trained_in_tensorflow(source, ORIGIN, {name: to_torch(name, tensor) for name, tensor in renamed.items()})
+    family = _family(tensors)
+    renamed = {rename(name, family): tensor for name, tensor in tensors.items()}
+    return trained_in_tensorflow(
+        source, ORIGIN, {name: to_torch(name, tensor) for name, tensor in renamed.items()}, family=family
+    )
 
 
-def rename(name: str) -> str:
+def _family(names: Mapping[str, Tensor]) -> str:
+    """The network; empty: none of Keras'."""
+    if "Conv1/kernel" in names and "block_1_expand/kernel" in names:
+        return "mobilenet_v2"
+    if "conv1/kernel" in names and "conv_pw_1/kernel" in names:
+        return "mobilenet_v1"
+    if "conv/kernel" in names and "expanded_conv_1_expand/kernel" in names:
+        large = "expanded_conv_14_expand/kernel" in names
+        return "mobilenet_v3_large" if large else "mobilenet_v3_small"
+    return ""
+
+
+def rename(name: str, family: str) -> str:
     """Our name of an array; a name without a counterpart stays."""
     layer, _, array = name.partition("/")
     if array not in ARRAYS:
         return name
-    if layer in ENDS:
-        return f"{ENDS[layer]}.{ARRAYS[array]}"
+    if layer in ENDS[family]:
+        return f"{ENDS[family][layer]}.{ARRAYS[array]}"
+    index, part = _block(layer, family)
+    blocks = BLOCKS_OF[family]
+    known = 0 <= index < len(blocks) and part in PARTS
+    return f"{blocks[index]}.{PARTS[part]}.{ARRAYS[array]}" if known else name
+
+
+def _block(layer: str, family: str) -> tuple[int, str]:
+    """Index of a layer's block, -1 where it is of none, and which part of it the layer is."""
+    if family == "mobilenet_v1":
+        match layer.split("_"):
+            case ["conv", kind, number, *norm] if kind in ("dw", "pw") and number.isdigit():
+                return int(number) - 1, "_".join(["depthwise" if kind == "dw" else "project", *norm])
+        return -1, ""
     if layer.startswith("expanded_conv_"):
-        index, part = 0, layer.removeprefix("expanded_conv_")
-    else:
-        number, _, part = layer.removeprefix("block_").partition("_")
-        index = int(number) if number.isdigit() else len(BLOCKS)
-    return f"{BLOCKS[index]}.{PARTS[part]}.{ARRAYS[array]}" if index < len(BLOCKS) and part in PARTS else name
+        number, _, part = layer.removeprefix("expanded_conv_").partition("_")
+        return (int(number), part) if number.isdigit() else (0, layer.removeprefix("expanded_conv_"))
+    number, _, part = layer.removeprefix("block_").partition("_")
+    return (int(number), part) if layer.startswith("block_") and number.isdigit() else (-1, "")
 
 
 def to_torch(name: str, array: Tensor) -> Tensor:
-    """Transpose (height, width, in, out) to (out, in, height, width); depthwise filters are (height, width, out, 1)."""
+    """Transpose (height, width, in, out) to (out, in, height, width); depthwise filters are (height, width, out, 1).
+
+    A classifier's layers are matrices (out, in), also where Keras has 1x1 convolutions.
+    """
     if array.ndim == 4:
         order = (2, 3, 0, 1) if ".depthwise." in name else (3, 2, 0, 1)
-        return array.permute(order).contiguous()
-    return array.T.contiguous() if name == "classifier.weight" else array
+        array = array.permute(order).contiguous()
+        return array.flatten(1) if name in CLASSIFIER else array
+    return array.T.contiguous() if name in CLASSIFIER else array

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from backbone.architecture import Padding
 from backbone.errors import InputError
-from backbone.weights import dli14, huggingface, keras, timm, torchvision, trident
+from backbone.weights import dli14, huggingface, keras, timm, torchvision, torchvision_v3, trident
 from backbone.weights.tensorflow import slim
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Source(Protocol):
     def convert(self, source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights: ...
 
 
-SOURCES: tuple[Source, ...] = (trident, torchvision, timm, huggingface, keras, dli14, slim)
+SOURCES: tuple[Source, ...] = (trident, torchvision, torchvision_v3, timm, huggingface, keras, dli14, slim)
 
 
 def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
@@ -45,8 +45,8 @@ def recognise(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]
             return _told(implementation.convert(source, tensors, header), header)
     some = ", ".join(list(tensors)[:3])
     raise InputError(
-        f"{source}: its names ({some} ..) are of no known MobileNetV2; known are those of "
-        f"{', '.join(implementation.ORIGIN for implementation in SOURCES)}"
+        f"{source}: its names ({some} ..) are of no known MobileNet; known are those of "
+        f"{', '.join(dict.fromkeys(implementation.ORIGIN for implementation in SOURCES))}"
     )
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backbone.architecture import Padding
 from backbone.errors import InputError
-from backbone.families.mobilenet_v2 import TABLE_2, mobilenet_v2
+from backbone.families.mobilenet_v1 import TABLE_1
+from backbone.families.mobilenet_v2 import TABLE_2
+from backbone.weights.likeness import options_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
-KNOWN_WIDTHS = (0.1, 0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.3, 1.4)
-KNOWN_DEPTHS = {1.2: 22, 1.4: 26}
-"""Blocks of timm's deeper ones."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -24,6 +24,8 @@ IMAGENET_CLASSES = 1000
 
 BLOCKS = [f"{stage}.{index}" for stage, row in TABLE_2.items() for index in range(row.n)]
 """Our names of the 17 bottlenecks, in the order in which other implementations number them."""
+BLOCKS_V1 = [f"{stage}.{index}" for stage, row in TABLE_1.items() for index in range(row.n)]
+"""The same of V1's 13 separable convolutions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,10 @@ class Weights:
     bn_eps: float
     input_mean: tuple[float, ...]
     input_std: tuple[float, ...]
+    family: str = ""
+    """Option of the group `backbone` that the network is; nothing: not told by the names."""
+    dilate_first: bool | None = None
+    """The rule of dilation that they were trained with; None: they were trained without."""
     checked: str = ""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -60,41 +66,34 @@ class Weights:
 
     @property
     def options(self) -> str:
-        """Options of the known backbone that has these channels and blocks; nothing if there is none."""
-        shapes = {
-            name: tensor.shape[0]
-            for name, tensor in self.tensors.items()
-            if name.endswith("conv.weight") and tensor.ndim
-        }
-        for width, fixed_ends in itertools.product(KNOWN_WIDTHS, (False, True)):
-            specs = mobilenet_v2(width, fixed_ends=fixed_ends).specs
-            wanted = {"stem.conv.weight": specs["stem"].channels, "last.conv.weight": specs["last"].channels}
-            wanted |= {f"{stage}.0.project.conv.weight": specs[stage].channels for stage in TABLE_2}
-            if all(shapes.get(name, channels) == channels for name, channels in wanted.items()):
-                blocks = sum(name.endswith("depthwise.conv.weight") for name in shapes)
-                depth = next((depth for depth, count in KNOWN_DEPTHS.items() if count == blocks), None)
-                return (
-                    f"width={width:g}"
-                    + (f" depth={depth:g}" if depth else "")
-                    + (" fixed_ends=true" if fixed_ends else "")
-                )
-        return ""
+        """Options of the known network that has these channels and blocks; nothing if there is none."""
+        return options_of(self.family, self.tensors) if self.family else ""
 
 
-def trained_in_pytorch(source: str, origin: str, tensors: dict[str, Tensor]) -> Weights:
+def block_names(rows: Mapping[str, Sequence[object]]) -> list[str]:
+    """Our names of the blocks of a table, in the order in which other implementations number them."""
+    return [f"{stage}.{index}" for stage, row in rows.items() for index in range(len(row))]
+
+
+def trained_in_pytorch(
+    source: str, origin: str, tensors: dict[str, Tensor], *, family: str = "mobilenet_v2", bn_eps: float = 1e-5
+) -> Weights:
     """Weights of an implementation that trains as PyTorch's reference does."""
     return Weights(
         source=source,
         origin=origin,
         tensors=tensors,
         padding=Padding.symmetric,
-        bn_eps=1e-5,
+        bn_eps=bn_eps,
         input_mean=IMAGENET_MEAN,
         input_std=IMAGENET_STD,
+        family=family,
     )
 
 
-def trained_in_tensorflow(source: str, origin: str, tensors: dict[str, Tensor]) -> Weights:
+def trained_in_tensorflow(
+    source: str, origin: str, tensors: dict[str, Tensor], *, family: str = "mobilenet_v2"
+) -> Weights:
     """Weights of an implementation that trains as TensorFlow's reference does."""
     return Weights(
         source=source,
@@ -104,6 +103,7 @@ def trained_in_tensorflow(source: str, origin: str, tensors: dict[str, Tensor]) 
         bn_eps=1e-3,
         input_mean=HALF,
         input_std=HALF,
+        family=family,
     )
 
 

@@ -30,6 +30,7 @@ def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) 
             origin=ORIGIN,
             tensors={name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()},
             padding=Padding[config["padding"]],
+            dilate_first=config.get("dilate_first"),
             bn_eps=float(config["bn_eps"]),
             input_mean=tuple(config["input_mean"]),
             input_std=tuple(config["input_std"]),

@@ -27,6 +27,10 @@ class DeepLabV3Config(SegmentationConfig):
     """
 
     aspp: Aspp = Aspp.reduced
+    atrous_rates: list[int] | None = None
+    """Rates of the full form, in cells; null: those that follow from the stride."""
+    refine: bool = False
+    """Whether a 3x3 convolution is between projection and classifier, as in torchvision's."""
     dropout: float = 0.1
     """Share of the projected values that training leaves out."""
 
@@ -34,3 +38,7 @@ class DeepLabV3Config(SegmentationConfig):
         SegmentationConfig.__post_init__(self)
         if not 0 <= self.dropout < 1:
             raise InputError(f"head.dropout={self.dropout}: must be in [0, 1)")
+        if self.atrous_rates is not None and not all(rate >= 1 for rate in self.atrous_rates):
+            raise InputError(f"head.atrous_rates={list(self.atrous_rates)}: each must be at least 1")
+        if self.atrous_rates is not None and self.aspp is Aspp.reduced:
+            raise InputError(f"head.atrous_rates={list(self.atrous_rates)}: are of the full form; say head.aspp=full")

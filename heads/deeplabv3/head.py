@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from backbone.blocks import Norm
 from heads.deeplabv3.aspp import ASPP
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
-from heads.segmentation.blocks import pixel_classifier
+from heads.segmentation.blocks import ConvNormReLU, pixel_classifier
 from heads.segmentation.head import SegmentationHead
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ RATES_AT_STRIDE_1 = (96, 192, 288)
 """Atrous rates in pixels: 6, 12 and 18 cells at stride 16."""
 FOREIGN = {"conv_pool": "aspp.pooled", "conv_aspp": "aspp.branches.0", "conv_projection": "aspp.project"}
 FOREIGN_KINDS = {"convolution": "conv", "normalization": "norm"}
+TORCHVISION_KINDS = {"0": "conv", "1": "norm"}
+TORCHVISION_ENDS = {"1": "refine.conv", "2": "refine.norm", "4": "classifier"}
+TORCHVISIONS_POOL = "4"
 
 
 class DeepLabV3(SegmentationHead):
@@ -32,18 +35,24 @@ class DeepLabV3(SegmentationHead):
     def __init__(self, config: DeepLabV3Config, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
         super().__init__(config, specs, taps={"tap": config.tap}, num_classes=num_classes)
         spec = specs[config.tap]
-        rates = [rate // spec.stride for rate in RATES_AT_STRIDE_1] if config.aspp is Aspp.full else []
-        self.aspp = ASPP(spec.channels, config.channels, rates, Norm(config.bn_eps, config.bn_momentum))
+        rates = config.atrous_rates or [rate // spec.stride for rate in RATES_AT_STRIDE_1]
+        norm = Norm(config.bn_eps, config.bn_momentum)
+        self.aspp = ASPP(spec.channels, config.channels, rates if config.aspp is Aspp.full else [], norm)
         self.dropout = nn.Dropout(config.dropout)
+        self.refine: nn.Module = nn.Identity()
+        if config.refine:
+            self.refine = ConvNormReLU(config.channels, config.channels, 3, norm=norm)
         self.classifier = pixel_classifier(config.channels, num_classes)
 
     def forward(self, features: Features) -> Tensor:
         """Logits (N, K, h, w), as coarse as the tapped map (N, C, h, w)."""
-        logits: Tensor = self.classifier(self.dropout(self.aspp(features[self.config.tap])))
+        logits: Tensor = self.classifier(self.refine(self.dropout(self.aspp(features[self.config.tap]))))
         return logits
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Head of transformers' `MobileNetV2ForSemanticSegmentation`, a reduced one (see `Head.convert_state_dict`)."""
+        """Head of transformers' `MobileNetV2ForSemanticSegmentation`, a reduced one, or of torchvision's
+        `deeplabv3_mobilenet_v3_large`, a full one that is refined (see `Head.convert_state_dict`).
+        """
         found = {}
         for name, tensor in tensors.items():
             match name.split("."):
@@ -51,4 +60,14 @@ class DeepLabV3(SegmentationHead):
                     found[f"classifier.{tail}"] = tensor
                 case ["segmentation_head", part, kind, tail] if part in FOREIGN and kind in FOREIGN_KINDS:
                     found[f"{FOREIGN[part]}.{FOREIGN_KINDS[kind]}.{tail}"] = tensor
+                case ["classifier", "0", "convs", branch, kind, tail] if branch != TORCHVISIONS_POOL:
+                    found[f"aspp.branches.{branch}.{TORCHVISION_KINDS[kind]}.{tail}"] = tensor
+                case ["classifier", "0", "convs", _, kind, tail]:
+                    found[f"aspp.pooled.{TORCHVISION_KINDS[str(int(kind) - 1)]}.{tail}"] = tensor
+                case ["classifier", "0", "project", kind, tail]:
+                    # Ours has the pooled values before the branches, theirs behind them.
+                    ours = tensor.roll(self.config.channels, 1) if tensor.ndim == 4 else tensor
+                    found[f"aspp.project.{TORCHVISION_KINDS[kind]}.{tail}"] = ours
+                case ["classifier", part, tail] if part in TORCHVISION_ENDS:
+                    found[f"{TORCHVISION_ENDS[part]}.{tail}"] = tensor
         return found

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from heads.linear.config import LinearConfig
 
 INITIAL_STD = 0.01
+CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 class Linear(Head[Tensor, ClassificationTargets, Classification]):
@@ -50,14 +51,19 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         hidden = (spec.hidden.channels if spec.hidden else 0) if config.hidden is None else config.hidden
         if hidden:
             activation = spec.hidden.activation if spec.hidden else Activation.relu
-            self.hidden = nn.Sequential(nn.Linear(channels, hidden), ACTIVATIONS[activation](inplace=True))
+            normed = spec.hidden is not None and spec.hidden.norm
+            norm = [nn.BatchNorm1d(hidden)] if normed else []
+            self.hidden = nn.Sequential(
+                nn.Linear(channels, hidden, bias=not normed), *norm, ACTIVATIONS[activation](inplace=True)
+            )
             channels = hidden
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(channels, num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=INITIAL_STD)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, features: Features) -> Tensor:
         """Logits (N, K) from the tapped map (N, C, H, W)."""
@@ -86,6 +92,4 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Classifier that public weights bring along (see `Head.convert_state_dict`)."""
-        parts = ("hidden.0", "classifier")
-        names = (f"{part}.{kind}" for part in parts for kind in ("weight", "bias"))
-        return {name: tensors[name] for name in names if name in tensors}
+        return {name: tensor for name, tensor in tensors.items() if name.startswith(("hidden.", *CLASSIFIER))}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,7 +59,7 @@ def start_heads(config: RunConfig, model: VisionModel, labels: Mapping[str, Labe
 
 def _check_backbone(source: str, header: Header, backbone: nn.Module) -> None:
     if not isinstance(backbone, MobileNet):
-        raise InputError(f"{source}: heads of other runs can be joined on backbone=mobilenet_v2 only")
+        raise InputError(f"{source}: heads of other runs can be joined on a MobileNet only")
     theirs = header.config.get("backbone") or {}
     ours: dict[str, Any] = {
         **backbone.config.network(),
@@ -66,10 +68,13 @@ def _check_backbone(source: str, header: Header, backbone: nn.Module) -> None:
         "input_mean": list(backbone.input_mean),
         "input_std": list(backbone.input_std),
     }
+    usual = {field.name: field.default for field in fields(backbone.config)}
+    usual = {name: value.name if isinstance(value, Enum) else value for name, value in usual.items()}
     for key, value in ours.items():
-        if theirs.get(key) != value:
+        told = theirs.get(key, usual.get(key))  # what a header of an earlier version leaves out was as it is usually
+        if told != value:
             raise InputError(
-                f"{source}: was trained on a backbone of {key}={theirs.get(key)}, this one has {key}={value}; heads are"
+                f"{source}: was trained on a backbone of {key}={told}, this one has {key}={value}; heads are"
                 " joined on one kind of backbone: take checkpoints of the same"
             )
 

@@ -237,6 +237,7 @@ def _header(command: Command, labels: Mapping[str, LabelMap], model: VisionModel
         backbone |= {
             "weights": None,
             "padding": model.backbone.padding.name,
+            "dilate_first": model.backbone.dilate_first,
             "bn_eps": model.backbone.bn_eps,
             "input_mean": list(model.backbone.input_mean),
             "input_std": list(model.backbone.input_std),

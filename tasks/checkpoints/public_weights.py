@@ -69,7 +69,7 @@ def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: S
     """
     source = str(config.checkpoint)
     if not isinstance(config.backbone, MobileNetConfig):
-        raise InputError(f"checkpoint={source}: public weights need backbone=mobilenet_v2")
+        raise InputError(f"checkpoint={source}: public weights need a MobileNet")
     weights = read(source)
     if isinstance(config.transform, ImageNetTransformConfig):
         known = PREPROCESSING.get(weights.origin)

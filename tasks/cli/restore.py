@@ -101,7 +101,7 @@ def _with_public_weights(
     OmegaConf.to_object(config)  # what is wrong with it is said before torch is loaded
     kind = OmegaConf.get_type(config.backbone)
     if kind is None or not issubclass(kind, MobileNetConfig):
-        raise InputError(f"checkpoint={path}: public weights need a MobileNet, such as backbone=mobilenet_v2")
+        raise InputError(f"checkpoint={path}: public weights need a MobileNet")
     config.backbone.weights = path
     said = _said(overrides)
     says_how = any(key.startswith("transform.") for key in said)

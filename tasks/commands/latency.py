@@ -38,7 +38,7 @@ def latency(config: RunConfig, folder: Path, lines: RunLog) -> None:
         InputError: the backbone is not ours, the runtime is not installed, or the table does not fit.
     """
     if not isinstance(config.backbone, MobileNetConfig):
-        raise InputError("mode=latency: takes a MobileNet apart; say backbone=mobilenet_v2 or backbone=searched")
+        raise InputError("mode=latency: takes a MobileNet apart; name one of those, or backbone=searched")
     section, size = config.latency, config.transform.image_size
     watch = Stopwatch(section)
     classes = LabelMap.numbered([str(number) for number in range(section.num_classes)])

@@ -11,6 +11,7 @@ from backbone.errors import InputError
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.kinds import Kind
 from heads.linear.config import LinearConfig
+from heads.lraspp.config import LRASPPConfig
 from heads.ssdlite.config import SSDLiteConfig
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ class DeepLabV3HeadConfig(HeadConfig):
     head: DeepLabV3Config = field(default_factory=DeepLabV3Config)
 
 
+@dataclass(kw_only=True, slots=True)
+class LRASPPHeadConfig(HeadConfig):
+    """A lighter segmenter."""
+
+    kind: Kind = Kind.segmentation
+    loss_weight: float = 4.0
+    """See `DeepLabV3HeadConfig`."""
+    head: LRASPPConfig = field(default_factory=LRASPPConfig)
+
+
 MANY = "multitask"
 
 
@@ -89,7 +100,9 @@ def check_heads(task: str, mode: str, heads: Mapping[Any, Any], data: Any) -> No
     for name, head in heads.items():
         _check_name(name)
         if not isinstance(head, HeadConfig):
-            raise InputError(f"heads.{name}: is no head; add one by +heads@heads.{name}=ssdlite, or linear, deeplabv3")
+            raise InputError(
+                f"heads.{name}: is no head; add one by +heads@heads.{name}=ssdlite, or linear, deeplabv3, lraspp"
+            )
         if not 0 < head.loss_weight < math.inf:
             raise InputError(
                 f"heads.{name}.loss_weight={head.loss_weight}: must be positive; lr_factor=0 freezes a head"

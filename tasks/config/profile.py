@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from backbone.architecture import MIN_WIDTH
 from backbone.errors import InputError
 
-PAPER_TABLES = (3, 4, 5, 6, 7)
 
+class Paper(Enum):
+    """Paper whose tables are printed, by the network that it is of."""
+
+    v1 = "v1"
+    v2 = "v2"
+    v3 = "v3"
+
+
+PAPER_TABLES = {Paper.v1: (4, 5, 6, 7, 8, 9, 10), Paper.v2: (3, 4, 5, 6, 7), Paper.v3: (3, 6, 7, 8)}
+"""Tables that arithmetic can reproduce."""
 
 MIN_PROFILED_SIZE = 32
 
@@ -20,7 +30,9 @@ class ProfileConfig:
     num_classes: int = 80
     """Of the head."""
     table: int | None = None
-    """Print this table of the MobileNetV2 paper beside what is measured here, instead of the configured model."""
+    """Print this table of a paper beside what is measured here, instead of the configured model."""
+    paper: Paper = Paper.v2
+    """Whose table that is: MobileNetV1's, V2's or V3's."""
     passes: int = 15
     """Timed for every latency; the median is what counts."""
     sweep: bool = False
@@ -33,9 +45,11 @@ class ProfileConfig:
         for name in ("num_classes", "passes"):
             if getattr(self, name) < 1:
                 raise InputError(f"profile.{name}={getattr(self, name)}: must be at least 1")
-        if self.table is not None and self.table not in PAPER_TABLES:
-            allowed = ", ".join(str(number) for number in PAPER_TABLES)
-            raise InputError(f"profile.table={self.table}: must be one of {allowed}, the MobileNetV2 paper's, or null")
+        if self.table is not None and self.table not in PAPER_TABLES[self.paper]:
+            allowed = ", ".join(str(number) for number in PAPER_TABLES[self.paper])
+            raise InputError(
+                f"profile.table={self.table}: must be one of {allowed} for profile.paper={self.paper.value}, or null"
+            )
         if not self.widths or not all(width >= MIN_WIDTH for width in self.widths):
             raise InputError(f"profile.widths={list(self.widths)}: must be one or more, each at least {MIN_WIDTH}")
         if not self.sizes or not all(size >= MIN_PROFILED_SIZE for size in self.sizes):

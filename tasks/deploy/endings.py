@@ -183,8 +183,8 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
             aligned = {"aligned_corners": head.config.aligned_corners}
             return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)
     raise InputError(
-        f"head {name}: is a {type(head).__name__}, and mode=export knows where linear, ssdlite and deeplabv3 end; "
-        "use one of these"
+        f"head {name}: is a {type(head).__name__}, and mode=export knows where linear, ssdlite, deeplabv3 and lraspp"
+        " end; use one of these"
     )
 
 

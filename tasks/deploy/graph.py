@@ -51,7 +51,7 @@ class ExportGraph(nn.Module):
         """
         if isinstance(self.centre, nn.Identity):
             raise InputError(
-                "export.precision=fp16: is for backbone=mobilenet_v2; say export.precision=fp32 for another backbone"
+                "export.precision=fp16: is for a MobileNet; say export.precision=fp32 for another backbone"
             )
         half = copy.deepcopy(self)
         half.in_halves = True

@@ -142,6 +142,7 @@ def backbone_pieces(backbone: MobileNet, architecture: Architecture, size: int) 
                 f"k{spec.kernel} s{spec.stride} {spec.activation.name}{rule}",
                 *[f"dilated {spec.dilation}"] * (spec.dilation > 1), *[f"squeeze {spec.squeeze}"] * bool(spec.squeeze),
                 *["not linear"] * (not spec.linear), *["full"] * (not spec.separable), *["sum"] * joined,
+                *[f"start {spec.start}"] * bool(spec.start),
             ]  # fmt: skip
             yield Piece(" ".join(words), ((channels, cells, cells),), block(spec, channels))
             cells, channels = -(-cells // spec.stride), spec.channels

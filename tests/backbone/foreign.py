@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbone import MobileNetV2Config
+from backbone.weights import timm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backbone import Features
+    from backbone import Features, MobileNet
     from backbone.weights import Weights
 
 
@@ -41,7 +42,23 @@ def stage_features() -> list[str]:
     """The features that other implementations have modules for: no level and no part of a block but its expansion."""
     config = MobileNetV2Config()
     levels = config.built.levels
-    return [name for name in config.specs if name not in levels and not name.endswith(".depthwise")]
+    return [name for name in config.specs if name not in levels and not name.endswith((".depthwise", ".first"))]
+
+
+def as_timm(backbone: MobileNet) -> dict[str, Tensor]:
+    """A backbone's tensors under timm's names."""
+    ends = {ours: name for name, ours in timm.ENDS[backbone.config.NAME].items()}
+    named = {}
+    for name, tensor in backbone.state_dict().items():
+        module, _, tail = name.rpartition(".")
+        if module in ends:
+            named[f"{ends[module]}.{tail}"] = tensor
+            continue
+        stage, block, part = module.split(".", 2)
+        parts = timm.SEPARABLE if stage == "stage1" else timm.INVERTED
+        back = {ours: their for their, ours in parts.items()}
+        named[f"blocks.{int(stage[5:]) - 1}.{block}.{back[part]}.{tail}"] = tensor
+    return named
 
 
 def images(height: int, width: int, seed: int = 1) -> Tensor:

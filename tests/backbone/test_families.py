@@ -26,6 +26,7 @@ from backbone.architecture_file import from_plain, to_plain
 from backbone.build import build_backbone
 from backbone.cost import cost
 from backbone.families.mobilenet_v3 import ReducedTail
+from backbone.families.mobilenet_v4 import MobileNetV4MediumConfig, MobileNetV4SmallConfig
 from backbone.features import Activation
 from heads.build import build_head
 from heads.linear.config import LinearConfig
@@ -39,6 +40,8 @@ FAMILIES: list[type[MobileNetConfig]] = [
     MobileNetV2Config,
     MobileNetV3LargeConfig,
     MobileNetV3SmallConfig,
+    MobileNetV4SmallConfig,
+    MobileNetV4MediumConfig,
 ]
 
 
@@ -179,6 +182,19 @@ def test_v3_costs_what_was_published(name: str, parameters: float, multiply_adds
 )
 def test_variants_of_v3(config: MobileNetConfig, parameters: float, multiply_adds: float) -> None:
     assert counted(config) == (pytest.approx(parameters, abs=6e-4), pytest.approx(multiply_adds, abs=0.06))
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "parameters", "multiply_adds"),
+    [
+        (MobileNetV4SmallConfig(), 224, 3.774, 186.0),
+        (MobileNetV4SmallConfig(width=0.5), 224, 2.239, 64.7),
+        (MobileNetV4MediumConfig(), 224, 9.716, 827.6),
+        (MobileNetV4MediumConfig(), 256, 9.716, 1080),
+    ],
+)
+def test_v4_costs_what_timms_does(config: MobileNetConfig, size: int, parameters: float, multiply_adds: float) -> None:
+    assert counted(config, size=size) == (pytest.approx(parameters, abs=6e-4), pytest.approx(multiply_adds, rel=1e-3))
 
 
 @pytest.mark.parametrize(

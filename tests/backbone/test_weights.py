@@ -12,32 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from backbone import InputError, MobileNetV2, Padding, load
+from backbone import InputError, MobileNet, MobileNetV2, MobileNetV3Small, Padding, load
 from backbone.weights import read, timm
 from backbone.weights.registry import KNOWN, files_of
 from backbone.weights.torchvision import rename
-from tests.backbone.foreign import randomise
+from tests.backbone.foreign import as_timm, randomise
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from torch import Tensor
-
-
-def as_timm(backbone: MobileNetV2) -> dict[str, Tensor]:
-    """A backbone's tensors under timm's names."""
-    theirs = {ours: name for name, ours in timm.ENDS.items()}
-    named = {}
-    for name, tensor in backbone.state_dict().items():
-        module, _, tail = name.rpartition(".")
-        if module in theirs:
-            named[f"{theirs[module]}.{tail}"] = tensor
-            continue
-        stage, block, part = module.split(".", 2)
-        parts = timm.FIRST_BLOCK if stage == "stage1" else timm.BLOCK
-        back = {ours: their for their, ours in parts.items()}
-        named[f"blocks.{int(stage[5:]) - 1}.{block}.{back[part]}.{tail}"] = tensor
-    return named
 
 
 @pytest.fixture
@@ -83,7 +65,7 @@ def test_blocks_beyond_ours_are_refused(file: Path) -> None:
     deeper = {name.replace("blocks.2.2.", "blocks.2.3."): tensor for name, tensor in tensors.items()}
     deeper = {name: tensor.clone() for name, tensor in (tensors | deeper).items()}
     save_file(deeper, file)
-    with pytest.raises(InputError, match=r"has more blocks than this backbone \(stage3\.3\..* and 14 more"):
+    with pytest.raises(InputError, match=r"has more blocks or layers than this backbone \(stage3\.3\..* and 14 more"):
         load(str(file), MobileNetV2(width=0.35))
     load(str(file), MobileNetV2(width=0.35, features=["stage3.expand"]))
 
@@ -91,9 +73,10 @@ def test_blocks_beyond_ours_are_refused(file: Path) -> None:
 @pytest.mark.parametrize("lost", ["blocks.2.1.bn2.running_var", "blocks.6.0.conv_pwl.weight", "bn1.bias"])
 def test_a_hole_in_a_stage_is_refused(file: Path, lost: str) -> None:
     tensors = as_timm(MobileNetV2(width=0.35))
+    ours = timm.rename(lost, "mobilenet_v2")
     del tensors[lost]
     save_file(tensors, file)
-    message = f"lacks {timm.rename(lost)} and 0 more tensors of stages that it has others of; get a file that is whole"
+    message = f"lacks {ours} and 0 more tensors of stages that it has others of; get a file that is whole"
     with pytest.raises(InputError, match=re.escape(message)):
         load(str(file), MobileNetV2(width=0.35))
 
@@ -150,9 +133,7 @@ def test_weights_that_are_no_numbers_are_refused(file: Path, value: float) -> No
 
 def test_a_files_origin_must_be_known(tmp_path: Path) -> None:
     save_file({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "resnet.safetensors")
-    with pytest.raises(
-        InputError, match=r"its names \(layer1.0.conv1.weight ..\) are of no known MobileNetV2"
-    ) as caught:
+    with pytest.raises(InputError, match=r"its names \(layer1.0.conv1.weight ..\) are of no known MobileNet") as caught:
         read(str(tmp_path / "resnet.safetensors"))
     assert "torchvision, timm, Hugging Face, Keras, d-li14" in str(caught.value)
 
@@ -225,7 +206,7 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
     [
         ("timm:mobilenetv2_14", "weights timm:mobilenetv2_14: no such name; nearest are timm:mobilenetv2_140.ra_in1k"),
         ("keras:1.4_244", "nearest are keras:1.4_224"),
-        ("torchvision:V2", r"nearest are torchvision:IMAGENET1K_V\d.* \(2 are known\)"),
+        ("torchvision:V2", r"nearest are torchvision:IMAGENET1K_V\d.* \(8 are known\)"),
         ("hf:google/mobilenet_v2_1.0_225", "nearest are hf:google/mobilenet_v2_1.0_224"),
         ("tensorhub:x", "no such source; known are torchvision:, timm:, hf:, keras:, dli14: and paths of files"),
     ],
@@ -238,7 +219,7 @@ def test_unknown_names_are_answered_with_the_nearest(source: str, message: str) 
 
 def test_the_table_of_names() -> None:
     assert files_of("keras", "1.4_224")[0].name == "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.4_224.h5"
-    assert len(KNOWN["keras"]) == 30
+    assert len(KNOWN["keras"]) == 30 + 16 + 6
     urls = [file.url for names in KNOWN.values() for files in names.values() for file in files]
     assert len(set(urls)) == len(urls)
     hashed = [f for names in KNOWN.values() for files in names.values() for f in files if f.sha256]
@@ -250,4 +231,24 @@ def test_the_table_of_names() -> None:
     "name", ["features.19.0.weight", "features.x.0.weight", "blocks.1.0.conv_se.weight", "fc.bias"]
 )
 def test_names_without_a_counterpart_stay(name: str) -> None:
-    assert rename(name) == timm.rename(name) == name
+    assert rename(name) == timm.rename(name, "mobilenet_v2") == name
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        ({}, MobileNetV3Small(squeeze=False), "has more blocks or layers than this backbone"),
+        (
+            {},
+            MobileNetV3Small(reduced_tail="detection"),
+            "tensors do not fit .* look like those of a backbone with width=1 reduced_tail=none",
+        ),
+        ({"reduced_tail": "segmentation"}, MobileNetV3Small(), "with width=1 reduced_tail=segmentation"),
+    ],
+)
+def test_weights_of_another_form(theirs: dict[str, Any], ours: MobileNet, message: str, tmp_path: Path) -> None:
+    """Under timm's names, which say the network by themselves."""
+    tensors = as_timm(MobileNetV3Small(**theirs))
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=message):
+        load(str(tmp_path / "model.safetensors"), ours)

@@ -112,7 +112,7 @@ def test_a_label_map_is_the_best_class_of_every_pixel() -> None:
 
 def test_a_head_that_nobody_knows() -> None:
     with pytest.raises(
-        InputError, match="head x: is a Other, and mode=export knows where linear, ssdlite and deeplabv3 end"
+        InputError, match="head x: is a Other, and mode=export knows where linear, ssdlite, deeplabv3 and lraspp end"
     ):
         ending_of("x", type("Other", (), {})(), SIZE)
     with pytest.raises(InputError, match="a head of kind depth with outputs metres is not known to this version"):

@@ -328,7 +328,7 @@ def test_wrong_starts(tmp_path: Path) -> None:
         start_heads(config, joint, LABELS)
     config.backbone.weights = "x"
     joint.backbone = torch.nn.Identity()
-    with pytest.raises(InputError, match="on backbone=mobilenet_v2 only"):
+    with pytest.raises(InputError, match="on a MobileNet only"):
         start_heads(config, joint, LABELS)
 
 

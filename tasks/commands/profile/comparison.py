@@ -11,18 +11,26 @@ from rich.text import Text
 
 from backbone.cost import cost
 from backbone.families.mobilenet_v2 import MobileNetV2Config
+from tasks.commands.profile.family_models import MODELS as FAMILY_MODELS
 from tasks.commands.profile.models import MODELS, Classifier, classifier_cost
+from tasks.config.profile import Paper
+from tasks.papers import tables_v1, tables_v3
 from tasks.papers.tables import CHECKPOINTS, TABLE_3, TABLE_3_MAXIMA, TABLE_3_NOTES, TABLE_3_TITLE, TABLES, PaperTable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SIZE = 224
+ALL_MODELS = MODELS | FAMILY_MODELS
+OTHERS = {Paper.v1: tables_v1.TABLES, Paper.v3: tables_v3.TABLES}
 NOT_MEASURED = "–"
 
 
-def comparison(number: int) -> tuple[RenderableType, dict[str, Any]]:
-    """Table `number` of the MobileNetV2 paper, 3 to 7, for the console and for `profile.json`."""
+def comparison(number: int, paper: Paper = Paper.v2) -> tuple[RenderableType, dict[str, Any]]:
+    """A table of a paper, for the console and for `profile.json`."""
+    if paper is not Paper.v2:
+        shown, rows = _models(OTHERS[paper][number])
+        return shown, {"paper": paper.value, "table": number, "rows": rows}
     if number == 3:
         return _memory()
     shown, rows = _models(TABLES[number])
@@ -47,7 +55,7 @@ def _models(paper: PaperTable) -> tuple[RenderableType, list[dict[str, Any]]]:
         table.add_column(heading, justify="right", no_wrap=True)
     rows, notes = [], list(paper.notes)
     for row in paper.rows:
-        ours = MODELS[row.ours]() if row.ours else None
+        ours = ALL_MODELS[row.ours]() if row.ours else None
         counts = (ours.parameters / 1e6, ours.multiply_adds / 1e6) if ours else (None, None)
         off = [_off(count, said) for count, said in zip(counts, (row.parameters, row.multiply_adds), strict=True)]
         cells = [f"{row.score}"] if row.score is not None else []
@@ -147,7 +155,7 @@ def _maps_between_bottlenecks(config: MobileNetV2Config) -> dict[int, tuple[int,
         if layer.name.endswith("project.norm"):
             _, channels, side, _ = layer.output_shape
             largest[side] = max(largest.get(side, (0, 0.0)), (channels, layer.output_bytes / 1000))
-    pooled = next(layer for layer in found.layers if layer.name == "classifier")
+    pooled = next(layer for layer in found.layers if layer.name == "classifier.classifier")
     return largest | {1: (config.specs["last"].channels, pooled.input_bytes / 1000)}
 
 

@@ -13,12 +13,15 @@ from backbone.cost import cost
 from backbone.families.mobilenet_v2 import MobileNetV2Config
 from heads.build import build_head
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
+from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
 from heads.ssdlite.head import SSDLite
 from tasks.inference import SCALES, scaled_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from backbone.config import MobileNetConfig
 
 CLASSES = 1000
 
@@ -31,15 +34,15 @@ class Measured(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """A backbone, the mean over all cells, and one linear layer."""
+    """A backbone and the classifier of its paper."""
 
-    def __init__(self, config: MobileNetV2Config, num_classes: int = CLASSES) -> None:
+    def __init__(self, config: MobileNetConfig, num_classes: int = CLASSES) -> None:
         super().__init__()
         self.backbone = build_backbone(config, ["last"])
-        self.classifier = nn.Linear(config.specs["last"].channels, num_classes)
+        self.classifier = build_head(LinearConfig(), config.specs, num_classes=num_classes, image_size=224)
 
     def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.backbone(images)["last"].mean((2, 3)))
+        scores: Tensor = self.classifier(self.backbone(images))
         return scores
 
 
@@ -98,7 +101,7 @@ class SSD(SSDLite):
         return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1))
 
 
-def classifier_cost(config: MobileNetV2Config, size: int = 224) -> Measured:
+def classifier_cost(config: MobileNetConfig, size: int = 224) -> Measured:
     """Of this backbone, with fresh weights, as a classifier of 1000 classes."""
     return _measured(Classifier(replace(config, weights=None)), size)
 

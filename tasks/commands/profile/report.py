@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backbone.config import MobileNetConfig
 from backbone.cost import cost
 from backbone.errors import InputError
-from backbone.families.mobilenet_v2 import MobileNetV2Config
 from tasks.commands.profile import table, tradeoff
 from tasks.commands.profile.comparison import comparison
 from tasks.commands.profile.models import Measured, WithHeads
@@ -41,14 +41,14 @@ def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
     """
     console = Console()
     if config.profile.table is not None:
-        shown, found = comparison(config.profile.table)
+        shown, found = comparison(config.profile.table, config.profile.paper)
         console.print(shown)
         if config.run_dir is not None:
             run_folder.make(folder)
             run_folder.write_profile(folder, found)
         return
-    if config.profile.sweep and not isinstance(config.backbone, MobileNetV2Config):
-        raise InputError("profile.sweep=true: needs backbone=mobilenet_v2, whose width it varies; leave it out")
+    if config.profile.sweep and not isinstance(config.backbone, MobileNetConfig):
+        raise InputError("profile.sweep=true: needs a MobileNet, whose width it varies; leave it out")
     model = _build(config)
     run_folder.make(folder)
     lines.attach(folder)
@@ -78,7 +78,7 @@ def _build(config: RunConfig) -> WithHeads:
 
 def _stride_choices(config: RunConfig, console: Console) -> list[dict[str, Any]]:
     """What every way to share the backbone costs, where there are several heads."""
-    if config.task is not Task.multitask or not isinstance(config.backbone, MobileNetV2Config):
+    if config.task is not Task.multitask or not isinstance(config.backbone, MobileNetConfig):
         return []
     rows = choices(
         config.backbone,

@@ -23,11 +23,9 @@ from tasks.commands.profile.models import WithHeads
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backbone.families.mobilenet_v2 import MobileNetV2Config
+    from backbone.config import MobileNetConfig
 
 COARSEST = max(OUTPUT_STRIDES)
-DILATED = ("stage4", "stage5", "stage6", "stage7")
-"""What differs between output strides: all but the last two is the same at 16."""
 
 
 class Choice(NamedTuple):
@@ -39,7 +37,7 @@ class Choice(NamedTuple):
     chosen: bool
 
 
-def choices(config: MobileNetV2Config, heads: Mapping[str, Any], *, num_classes: int, image_size: int) -> list[Choice]:
+def choices(config: MobileNetConfig, heads: Mapping[str, Any], *, num_classes: int, image_size: int) -> list[Choice]:
     """Every output stride with `last` at the same stride or at 32, and the tails run apart.
 
     Args:
@@ -58,19 +56,22 @@ def choices(config: MobileNetV2Config, heads: Mapping[str, Any], *, num_classes:
             chosen = (config.finest_stride, config.last_stride or config.finest_stride) == (stride, last)
             found.append(Choice(what, spent.multiply_adds, spent.peak_activation_bytes, chosen))
             if last == COARSEST != stride:
-                first, *others = DILATED[0 if stride == min(OUTPUT_STRIDES) else 2 :]
+                strided = replace(tried, output_stride=COARSEST, last_stride=None).built
+                first, *others = [name for name, of in tried.built.stages.items() if of != strided.stages[name]]
                 again = _spent_again(fresh, first, others, shape)
                 what = f"output strides {stride} and {COARSEST}, from {first} on run twice"
                 found.append(Choice(what, spent.multiply_adds + again, None, False))
     return found
 
 
-def _spent_again(config: MobileNetV2Config, first: str, others: list[str], shape: tuple[int, ...]) -> int:
+def _spent_again(config: MobileNetConfig, first: str, others: list[str], shape: tuple[int, ...]) -> int:
     """Multiply-adds of the strided stages beside the dilated ones, which share the first expansion."""
     with torch.device("meta"):
         model = build_backbone(replace(config, output_stride=COARSEST, last_stride=None), ["last"])
     strided = cost(model, shape)
-    return sum(strided.part(part)[1] for part in (first, *others)) - strided.part(f"{first}.0.expand")[1]
+    again = sum(strided.part(part)[1] for part in (first, *others))
+    shared = f"{first}.expand" in config.specs
+    return again - strided.part(f"{first}.0.expand")[1] if shared else again
 
 
 def choices_table(rows: list[Choice]) -> Table:

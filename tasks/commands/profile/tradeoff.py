@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from backbone.families.mobilenet_v2 import MobileNetV2Config
+    from backbone.config import MobileNetConfig
 
 DOTS_PER_INCH = 110
 
@@ -34,7 +34,7 @@ class Point:
     published_multiply_adds: int | None
 
 
-def sweep(config: MobileNetV2Config, widths: Sequence[float], sizes: Sequence[int], passes: int) -> list[Point]:
+def sweep(config: MobileNetConfig, widths: Sequence[float], sizes: Sequence[int], passes: int) -> list[Point]:
     """Measure the backbone at every width and image size."""
     points = []
     for width in widths:
@@ -65,7 +65,7 @@ def draw(points: Sequence[Point], path: Path, machine: str) -> None:
 
     figure = Figure(figsize=(12, 5.5), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"MobileNetV2 classifiers, 1000 classes, on {machine}", fontsize=10)
+    figure.suptitle(f"Classifiers of 1000 classes, on {machine}", fontsize=10)
     axes: Any = figure.subplots(1, 2, sharey=True)
     for ax, name in zip(axes, ("parameters", "median_ms"), strict=True):
         for width in dict.fromkeys(point.width for point in points):

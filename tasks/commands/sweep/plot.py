@@ -79,5 +79,5 @@ def _published(ax: Any, rows: Sequence[Row], figure_name: str, cost: str, unit: 
                    linewidths=0.8, label=name, zorder=3)  # fmt: skip
     if cost == "multiply_adds" and any(row.imagenet for row in rows):
         cloud = [(known.multiply_adds, known.top_1 / 100) for sizes in CHECKPOINTS.values() for known in sizes.values()]
-        label = "published MobileNetV2 checkpoints, ImageNet"
+        label = "published checkpoints, ImageNet"
         ax.scatter(*zip(*cloud, strict=True), s=8, color=PUBLISHED, label=label, zorder=1)

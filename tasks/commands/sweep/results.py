@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,6 +15,7 @@ from tasks.commands.sweep.plan import short_names
 from tasks.commands.sweep.plot import draw
 from tasks.commands.sweep.row import SPLIT, read_row
 from tasks.evaluators.table import number
+from tasks.papers.ablations import answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tasks.commands.sweep.row import Row
 
 JSON, PLOT = "sweep.json", "sweep.png"
+SEED = "seed"
 STYLES = {"done": "", "failed": "bold red", "running": "dim", "waiting": "dim"}
 """By status."""
 
@@ -36,7 +39,12 @@ def write_results(sweep: Path, jobs: Sequence[Job]) -> list[Row]:
         InputError: a row is damaged, or the folder cannot be written.
     """
     rows = [read_row(sweep, job) for job in jobs]
-    content = {"figure": figure_name(jobs), "split": SPLIT, "jobs": [asdict(row) for row in rows]}
+    content = {
+        "figure": figure_name(jobs),
+        "split": SPLIT,
+        "jobs": [asdict(row) for row in rows],
+        "means": [asdict(mean) for mean in means(rows)],
+    }
     write_whole(sweep / JSON, json.dumps(content, indent=2))
     if dots := [row for row in rows if row.latency_ms is not None and row.figure is not None]:
         draw(dots, sweep / PLOT, figure_name(jobs))
@@ -64,9 +72,56 @@ def show(rows: Sequence[Row], jobs: Sequence[Job], console: Console) -> None:
         table.add_row(*(Text(cell, STYLES[row.status]) for cell in cells))
     console.print()
     console.print(table)
+    _show_means(means(rows), jobs, console)
+    for answer in answers(jobs[0].varied):
+        console.print(Text(answer), soft_wrap=True)
     for row in rows:
         if row.reason:
             console.print(Text(f"{row.name}: {row.reason}"), soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Main metric over the seeds of otherwise equal jobs.
+
+    Attributes:
+        varied: what tells it from the others.
+        seeds: how many are done.
+        figure: the mean.
+        spread: the standard deviation over the seeds, of n - 1; None for one seed.
+    """
+
+    varied: dict[str, str]
+    seeds: int
+    figure: float
+    spread: float | None
+
+
+def means(rows: Sequence[Row]) -> list[Mean]:
+    """Means over the seeds, in the order of the rows; none where no seed is varied."""
+    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for row in rows:
+        if SEED in row.varied and row.figure is not None:
+            others = tuple((key, value) for key, value in row.varied.items() if key != SEED)
+            groups.setdefault(others, []).append(row.figure)
+    return [
+        Mean(dict(others), len(figures), mean(figures), stdev(figures) if len(figures) > 1 else None)
+        for others, figures in groups.items()
+    ]
+
+
+def _show_means(found: Sequence[Mean], jobs: Sequence[Job], console: Console) -> None:
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in short_names(list(found[0].varied)):
+        table.add_column(heading)
+    for heading in ("seeds", f"mean {figure_name(jobs)}", "spread"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        table.add_row(*one.varied.values(), str(one.seeds), number(one.figure), number(one.spread))
+    console.print()
+    console.print(table)
 
 
 def figure_name(jobs: Sequence[Job]) -> str:

@@ -62,7 +62,7 @@ def sweep(words: Sequence[str], read: Read, plug: Callable[[Any], Any]) -> list[
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("-m: a sweep starts its runs itself, without torchrun; let each have processes by trainer=...")
     words, path = _without_flags(words)
-    planned = plan(words, GlobalHydra.instance().config_loader())
+    planned = plan(_with_listed(words, path), GlobalHydra.instance().config_loader())
     folder = Path(planned.run_dir or ROOT / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute()
     master = _master([*path, *planned.hydra, f"hydra.sweep.dir={quoted(str(folder / FOLDER))}"])
     jobs, done = [], []
@@ -158,6 +158,14 @@ def _without_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
         raise InputError(f"{flags[0]}: is not for a sweep; leave it out, or see one run's configuration without -m")
     path = found.config_dir and f"hydra.searchpath=[{quoted(f'file://{found.config_dir.absolute()}')}]"
     return rest, [path] if path else []
+
+
+def _with_listed(words: Sequence[str], path: Sequence[str]) -> list[str]:
+    """The words, and the values that an experiment lists in `hydra.sweeper.params`, where the words give none."""
+    chosen = [word for word in words if word.startswith("experiment=") and "," not in word]
+    listed = _master([*path, *chosen]).hydra.sweeper.params if chosen else None
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    return [*words, *(f"{key}={values}" for key, values in (listed or {}).items() if key not in given)]
 
 
 def _master(words: list[str]) -> DictConfig:

@@ -36,7 +36,10 @@ FREE = (
     "predict", "profile", "inspect", "export", "pack", "sweep",
 )  # fmt: skip
 """Keys that do not change what a training comes to: they may differ when it goes on."""
-DECIDED = ("backbone.weights", "backbone.padding", "backbone.bn_eps", "backbone.input_mean", "backbone.input_std")
+DECIDED = (
+    "backbone.weights", "backbone.padding", "backbone.dilate_first", "backbone.bn_eps", "backbone.input_mean",
+    "backbone.input_std",
+)  # fmt: skip
 """Keys of `config.yaml` that weights filled in: there they differ from the command's."""
 
 

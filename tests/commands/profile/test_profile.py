@@ -174,7 +174,7 @@ def test_profile_of_a_configuration(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("profile.table=8", "profile.table=8: must be one of 3, 4, 5, 6, 7"),
+        ("profile.table=8", "profile.table=8: must be one of 3, 4, 5, 6, 7 for profile.paper=v2"),
         ("profile.num_classes=0", "profile.num_classes=0: must be at least 1"),
         ("profile.passes=0", "profile.passes=0: must be at least 1"),
         ("profile.widths=[]", "profile.widths=[]: must be one or more, each at least 0.1"),
@@ -200,5 +200,5 @@ def test_a_foreign_backbone_is_not_swept(tmp_path: Path) -> None:
     config = RunConfig(
         mode=Mode.profile, backbone=object(), profile=ProfileConfig(sweep=True), trainer=TrainerConfig(max_steps=1)
     )
-    with pytest.raises(InputError, match=r"profile\.sweep=true: needs backbone=mobilenet_v2"):
+    with pytest.raises(InputError, match=r"profile\.sweep=true: needs a MobileNet"):
         profile(config, tmp_path, RunLog())

@@ -1,0 +1,1 @@
+"""Lite R-ASPP segmentation."""

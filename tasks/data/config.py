@@ -145,6 +145,8 @@ class MasksConfig(DataConfig):
     hold indices. (Hydra adds no keys to a typed dictionary, hence no type.)"""
     void_colours: list[list[int]] = field(default_factory=list)
     """Colours of pixels that count neither in training nor in evaluation."""
+    ignore_index: list[int] = field(default_factory=list)
+    """Values besides 255, in masks of indices, of pixels that count neither in training nor in evaluation."""
     train_split: str = "train"
     val_split: str = "val"
     test_split: str | None = "test"

@@ -111,6 +111,30 @@ def test_colours_where_indices_are_expected(tmp_path: Path, mode: str) -> None:
         IndexMasks(NAMES)(path)
 
 
+def test_an_ignored_value_is_void(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", [[0, 1, 11], [2, 255, 11]])
+    assert IndexMasks(NAMES, [11])(path).tolist() == [[0, 1, 255], [2, 255, 255]]
+    with pytest.raises(InputError, match=r"2 pixels have the value 11; .* data\.ignore_index=\[11\]$"):
+        IndexMasks(NAMES)(path)
+    with pytest.raises(InputError, match=r"data\.ignore_index=\[9,11\]$"):
+        IndexMasks(NAMES, [9])(path)
+
+
+@pytest.mark.parametrize("value", [-1, 2, 256])
+def test_no_class_can_be_ignored(value: int) -> None:
+    with pytest.raises(InputError, match=rf"data\.ignore_index=\[{value}\]: {value} is not allowed; 3 \.\. 255 are"):
+        IndexMasks(NAMES, [value])
+
+
+def test_an_ignored_value_from_the_command_line(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, {"train": ["a"], "val": ["b"]}, ((0, 1, 11), (2, 2, 0)))
+    config = MasksConfig(root=str(root), classes=list(NAMES), ignore_index=[11])
+    assert build_splits(config).train[0].mask.tolist() == [[0, 1, 255], [2, 2, 0]]
+    both = MasksConfig(root=str(root), colours=COLOURS, ignore_index=[11])
+    with pytest.raises(InputError, match=r"data\.ignore_index=\[11\]: is for masks of indices"):
+        build_splits(both)
+
+
 @pytest.mark.parametrize("reader", [IndexMasks(NAMES), ColourMasks(COLOURS)])
 def test_unreadable_masks(tmp_path: Path, reader: IndexMasks | ColourMasks) -> None:
     whole = write(tmp_path / "whole.png", np.arange(10000).reshape(100, 100) % 3).read_bytes()

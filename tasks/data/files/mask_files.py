@@ -41,12 +41,23 @@ class IndexMasks:
 
     Args:
         names: of the classes, in the order of their indices.
+        void: values besides 255 of pixels that belong to no class.
+
+    Raises:
+        InputError: a value of `void` is that of a class, or not within 0 .. 255.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], void: Sequence[int] = ()) -> None:
         self.names = tuple(names)
+        for value in void:
+            if not len(self.names) <= value <= VOID:
+                raise InputError(
+                    f"data.ignore_index={list(void)}: {value} is not allowed; {len(self.names)} .. {VOID} are, behind"
+                    f" the classes 0 .. {len(self.names) - 1} ({', '.join(self.names)})"
+                )
         self._is_known = np.arange(VOID + 1) < len(self.names)
-        self._is_known[VOID] = True
+        self._is_known[[VOID, *void]] = True
+        self._void = tuple(void)
 
     def __call__(self, path: Path) -> Pixels:
         """(H, W) uint8.
@@ -70,8 +81,11 @@ class IndexMasks:
             more = f" and {len(values) - 1} more values that are no class" if len(values) > 1 else ""
             raise InputError(
                 f"{path}: {counts[0]} pixels have the value {values[0]}{more}; allowed are 0 .. {len(self.names) - 1}"
-                f" ({', '.join(self.names)}) and {VOID} for void: correct the mask or the list of classes"
+                f" ({', '.join(self.names)}) and {VOID} for void: correct the mask or the list of classes, or say"
+                f" data=masks data.ignore_index=[{','.join(map(str, [*self._void, values[0]]))}]"
             )
+        for value in self._void:
+            mask[mask == value] = VOID
         return mask
 
 

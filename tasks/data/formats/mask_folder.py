@@ -76,8 +76,13 @@ def build_splits(config: MasksConfig) -> DataSplits:
         InputError: see `MaskFolders`, `ColourMasks` and `read_labels`.
     """
     labels = read_labels(config)
-    read_mask: MaskReader = IndexMasks(labels.names)
+    read_mask: MaskReader = IndexMasks(labels.names, config.ignore_index)
     colours = read_colours(config)
+    if colours is not None and config.ignore_index:
+        raise InputError(
+            f"data.ignore_index={list(config.ignore_index)}: is for masks of indices, and data.colours is set; say"
+            " data.void_colours=[[red,green,blue]]"
+        )
     if colours is not None:
         read_mask = ColourMasks({name: colours[name] for name in labels.names}, config.void_colours)
     elif config.void_colours:

@@ -133,7 +133,7 @@ function maskOfPixels(output, { content, size, width, height }) {
  * What all heads say.
  * @param outputs by name, `head.output`.
  * @param frame {content, size, width, height}: see `detections`.
- * @returns by head: {kind, classes | detections | mask}.
+ * @returns by head: {kind, classes | detections | mask and counts, the pixels of each class}.
  */
 export function read(outputs, heads, frame) {
   const found = {};
@@ -145,7 +145,9 @@ export function read(outputs, heads, frame) {
     } else {
       const { settings } = head;
       const mask = head.outputs[0] === "logits" ? maskOfLogits(first, settings.aligned_corners, frame) : maskOfPixels(first, frame);
-      found[name] = { kind: head.kind, mask };
+      const counts = new Uint32Array(256);
+      for (let i = 0; i < mask.length; i++) counts[mask[i]]++;
+      found[name] = { kind: head.kind, mask, counts };
     }
   }
   return found;

@@ -79,6 +79,8 @@ function row(colour, name, share, bar) {
   return item;
 }
 
+const labelsOf = (counts) => [...counts.keys()].filter((label) => counts[label]);
+
 const TOLD = {
   classification: ({ classes }, names) =>
     classes.slice(0, SHOWN).map(({ label, score }) => row(null, names[label], score.toFixed(3), score)),
@@ -93,14 +95,10 @@ const TOLD = {
       row(colours[label], count > 1 ? `${names[label]} (${count})` : names[label], score.toFixed(2)),
     );
   },
-  segmentation: ({ mask }, names, colours) => {
-    const counts = new Uint32Array(names.length);
-    for (let i = 0; i < mask.length; i++) counts[mask[i]]++;
-    return [...counts.keys()]
-      .filter((label) => counts[label])
+  segmentation: ({ mask, counts }, names, colours) =>
+    labelsOf(counts)
       .sort((a, b) => counts[b] - counts[a])
-      .map((label) => row(colours[label][3] ? colours[label] : null, names[label], `${((100 * counts[label]) / mask.length).toFixed(1)} %`));
-  },
+      .map((label) => row(colours[label][3] ? colours[label] : null, names[label], `${((100 * counts[label]) / mask.length).toFixed(1)} %`)),
 };
 
 /** Every head's answer in words, into `place`. */
@@ -129,7 +127,7 @@ export function summary(answers, model, least) {
         const found = answer.detections.filter(({ score }) => score >= least);
         return `${head}: ${found.length ? found.map(({ label }) => names[label]).join(", ") : "nothing"}`;
       }
-      return `${head}: ${[...new Set(answer.mask)].map((label) => names[label]).join(", ")}`;
+      return `${head}: ${labelsOf(answer.counts).map((label) => names[label]).join(", ")}`;
     })
     .join("; ");
 }

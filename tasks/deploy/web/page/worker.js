@@ -10,7 +10,8 @@ let run;
 /** ONNX Runtime Web on the graphics processor where there is one, else on the processor. */
 async function openRuntime() {
   const builds = [["wasm", "ort.wasm.min.mjs", ["wasm"]]];
-  if (model.webgpu && (await navigator.gpu?.requestAdapter())) {
+  const adapter = model.webgpu ? await navigator.gpu?.requestAdapter() : null;
+  if (adapter && !adapter.info?.isFallbackAdapter) { // one that computes on the processor is slower than WebAssembly
     builds.unshift(["WebGPU", "ort.webgpu.min.mjs", ["webgpu", "wasm"]]);
   }
   let reason;

@@ -129,10 +129,10 @@ def test_no_class_can_be_ignored(value: int) -> None:
 def test_an_ignored_value_from_the_command_line(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": ["a"], "val": ["b"]}, ((0, 1, 11), (2, 2, 0)))
     config = MasksConfig(root=str(root), classes=list(NAMES), ignore_index=[11])
-    assert build_splits(config).train[0].mask.tolist() == [[0, 1, 255], [2, 2, 0]]
+    assert build_splits(config, "segmentation").train[0].mask.tolist() == [[0, 1, 255], [2, 2, 0]]
     both = MasksConfig(root=str(root), colours=COLOURS, ignore_index=[11])
     with pytest.raises(InputError, match=r"data\.ignore_index=\[11\]: is for masks of indices"):
-        build_splits(both)
+        build_splits(both, "segmentation")
 
 
 @pytest.mark.parametrize("reader", [IndexMasks(NAMES), ColourMasks(COLOURS)])

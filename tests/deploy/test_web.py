@@ -43,9 +43,11 @@ CROPS = [
     ImageNetTransformConfig(image_size=64, test_crop=crop, interpolation=interpolation)
     for crop in Crop
     for interpolation in Interpolation
+    if interpolation is not Interpolation.legacy_bilinear
 ]
 WHOLE = DeepLabTransformConfig(image_size=64, max_side=64)
-WAYS = [SSDTransformConfig(image_size=64), JointTransformConfig(image_size=64), WHOLE, *CROPS]
+STRETCHED = SSDTransformConfig(image_size=64, interpolation=Interpolation.bilinear)
+WAYS = [SSDTransformConfig(image_size=64), STRETCHED, JointTransformConfig(image_size=64), WHOLE, *CROPS]
 
 
 def of_page(*jobs: dict[str, Any]) -> list[Any]:
@@ -143,6 +145,8 @@ def test_label_maps_and_classes() -> None:
 def test_a_transform_from_outside_is_no_view() -> None:
     with pytest.raises(InputError, match="TransformConfig is none of Trident's"):
         view_of(TransformConfig(), 64)
+    with pytest.raises(InputError, match="transform.interpolation=legacy_bilinear: the page"):
+        view_of(SSDTransformConfig(interpolation=Interpolation.legacy_bilinear), 64)
 
 
 def test_the_page_names_every_file_that_it_has_and_no_other_place() -> None:

@@ -9,6 +9,7 @@ from tasks.data.transforms.config import (
     CENTRAL_SHARE,
     DeepLabTransformConfig,
     ImageNetTransformConfig,
+    Interpolation,
     SSDTransformConfig,
     TestCrop,
 )
@@ -24,11 +25,16 @@ def view_of(config: Any, size: int) -> dict[str, Any]:
     Returns:
         `kind` (stretch, whole, centre_crop or central_part) and what that needs.
     Raises:
-        InputError: the transform is not one of Trident's.
+        InputError: the transform is not one of Trident's, or resizes as no page does.
     """
+    if getattr(config, "interpolation", None) is Interpolation.legacy_bilinear:
+        raise InputError(
+            "transform.interpolation=legacy_bilinear: the page of export=web has images of whole numbers, which this is"
+            " not; say transform.interpolation=bilinear, or use export=onnx"
+        )
     match config:
         case SSDTransformConfig():
-            return {"kind": "stretch"}
+            return {"kind": "stretch", "interpolation": config.interpolation.value}
         case DeepLabTransformConfig():
             return {"kind": "whole", "max_side": min(size, config.max_side or size)}
         case ImageNetTransformConfig(test_crop=TestCrop.central_part):

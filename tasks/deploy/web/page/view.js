@@ -130,6 +130,10 @@ export function resizeByArea(image, width, height) {
 
 /** `resize` of the same module; of the result only the window {left, top, width, height} is computed. */
 export function resize(image, width, height, interpolation, window = { left: 0, top: 0, width, height }) {
+  if (interpolation === "area") {
+    const whole = resizeByArea(image, width, height);
+    return cut(whole, window.left, window.top, window.width, window.height);
+  }
   const enlarges = width >= image.width && height >= image.height;
   const plain = interpolation === "point_bilinear" || (enlarges && interpolation === "bilinear");
   const taps = plain ? linearTaps : (from, to) => wideTaps(from, to, FILTERS[interpolation]);
@@ -159,7 +163,7 @@ function padded(image, size, levels) {
 }
 
 const WAYS = {
-  stretch: (image, way, size) => resizeByArea(image, size, size),
+  stretch: (image, way, size) => resize(image, size, size, way.interpolation),
   whole: (image, way) => {
     const longer = Math.max(image.width, image.height);
     if (longer <= way.max_side) return image;

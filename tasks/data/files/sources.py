@@ -105,7 +105,7 @@ def output_stem(file: str) -> PurePosixPath:
     if is_address(file):
         name = STRANGE.sub("_", unquote(_path_of(file).rstrip("/").rpartition("/")[2]))[-MAX_NAME:].strip(". ")
         return PurePosixPath(name or UNNAMED)
-    path = PurePosixPath(Path(file).as_posix())
+    path = PurePosixPath(Path(file.replace("\0", "_")).as_posix())
     inside = not (path.is_absolute() or Path(file).drive or ".." in path.parts)
     name = path.name.strip(".")
     return (path if inside else PurePosixPath(path.name)) if name else PurePosixPath(UNNAMED)

@@ -145,7 +145,7 @@ def test_label_maps_and_classes() -> None:
 def test_a_transform_from_outside_is_no_view() -> None:
     with pytest.raises(InputError, match="TransformConfig is none of Trident's"):
         view_of(TransformConfig(), 64)
-    with pytest.raises(InputError, match="transform.interpolation=legacy_bilinear: the page"):
+    with pytest.raises(InputError, match=r"transform\.interpolation=legacy_bilinear: the page"):
         view_of(SSDTransformConfig(interpolation=Interpolation.legacy_bilinear), 64)
 
 

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from benchmarks.timing import common_options, write_json
 from conf.schema import register
 from heads.structures import Batch, ClassificationTargets
-from tasks.build import build_model, build_trainer
+from tasks.build import Builder
 from tasks.data.labels import LabelMap
 from tasks.data.transforms.build import batch_mixing
 from tasks.runs.machine import tune
@@ -39,6 +39,7 @@ from tasks.training.ema import MovingAverage
 from tasks.training.resume.checkpoints import Checkpoints
 from tasks.training.resume.keeper import SECONDS, SHARE, CheckpointCallback
 from tasks.training.resume.place import Place
+from tasks.training.trainer import build_trainer
 from tasks.training.watchdog.memory import MemoryGrowth
 from tasks.training.watchdog.nonfinite import FiniteLoss
 from tasks.vision_task import VisionTask
@@ -111,7 +112,7 @@ def measured(images: int, size: int, width: float, rounds: int, folder: Path) ->
         torch.full((images, 2), size),
         torch.arange(images),
     )
-    model = build_model(config, LabelMap.numbered([str(number) for number in range(CLASSES)]))
+    model = Builder(config).model(LabelMap.numbered([str(number) for number in range(CLASSES)]))
     task = VisionTask(
         model, {}, config.optim, steps=rounds, steps_per_epoch=rounds, mixing=batch_mixing(config.transform, 0)
     )
@@ -120,10 +121,10 @@ def measured(images: int, size: int, width: float, rounds: int, folder: Path) ->
     keeper = CheckpointCallback(
         checkpoints, "none", {"steps": rounds}, GracefulStop(rounds), every=rounds + 1, average=average
     )  # fmt: skip
-    steps = EveryOther([FiniteLoss(folder), MemoryGrowth(rounds), keeper], keeper)
+    steps = EveryOther([FiniteLoss(folder, None), MemoryGrowth(rounds), keeper], keeper)
     trainer = build_trainer(
-        config, folder, callbacks=[steps, average, Ends(steps)], max_steps=rounds, logger=False,
-        enable_checkpointing=False, limit_val_batches=0,
+        config.trainer, folder, torch.device("cpu"), callbacks=[steps, average, Ends(steps)], max_steps=rounds,
+        logger=False, enable_checkpointing=False, limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(task, DataLoader([batch] * rounds, batch_size=None))
     plain, kept = (median(steps.spent[had][UNCOUNTED // 2 :]) for had in (False, True))

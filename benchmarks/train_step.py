@@ -120,10 +120,11 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
 
     from conf.schema import register
     from heads.structures import Batch, ClassificationTargets
-    from tasks.build import build_model, build_trainer
+    from tasks.build import Builder
     from tasks.data.labels import LabelMap
     from tasks.runs.machine import tune
     from tasks.training.ema import MovingAverage
+    from tasks.training.trainer import build_trainer
     from tasks.vision_task import VisionTask
 
     register()
@@ -132,7 +133,7 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
         config: Any = OmegaConf.to_object(hydra.compose("config", overrides=words))
     tune()
     torch.set_num_threads(threads)
-    model = build_model(config, LabelMap.numbered([str(number) for number in range(CLASSES)]))
+    model = Builder(config).model(LabelMap.numbered([str(number) for number in range(CLASSES)]))
     theirs = load_file(weights)
     head: Any = model.heads["classification"]
     head.classifier.load_state_dict({name: theirs[f"classifier.1.{name}"] for name in ("weight", "bias")})
@@ -148,8 +149,8 @@ def ours(pipe: Connection, weights: Path, images: int, size: int, threads: int, 
     )
     callbacks = [MovingAverage(config.optim.ema_decay), TakesTurns(Turn(pipe))]
     trainer = build_trainer(
-        config, Path(), callbacks=callbacks, max_steps=rounds, logger=False, enable_checkpointing=False,
-        limit_val_batches=0,
+        config.trainer, Path(), torch.device("cpu"), callbacks=callbacks, max_steps=rounds, logger=False,
+        enable_checkpointing=False, limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(task, DataLoader([batch] * rounds, batch_size=None))
     pipe.send(peak_gb())

@@ -1,42 +1,44 @@
-"""From a configuration to the objects of a run."""
+"""From a checked configuration to the parts of a run: the last place that sees all of it."""
 
 from __future__ import annotations
 
-import logging
-import sys
-import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import torch
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from backbone.build import build_backbone
 from backbone.errors import InputError
 from heads.build import build_head
 from heads.kinds import Kind
+from tasks.checkpoints.join_heads import start_heads
+from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, load_into, read_header
+from tasks.checkpoints.public_weights import load_heads, public_labels
 from tasks.config.heads import part_of
 from tasks.config.run import Mode, RunConfig, Task
-from tasks.config.training import LoggerConfig
 from tasks.data import build as data_sets
 from tasks.data.labels import LabelMap
-from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.loaders import Loaders
+from tasks.data.transforms.build import evaluation_transform
+from tasks.deploy.opening import load_artifact
 from tasks.distributed import group
-from tasks.distributed.lightning_plugs import devices_and_strategy, without_signals
 from tasks.evaluators.classification import ClassificationEvaluator
 from tasks.evaluators.detection import DetectionEvaluator
 from tasks.evaluators.segmentation import SegmentationEvaluator
 from tasks.model import VisionModel
-from tasks.training.csv_log import CsvLog
+from tasks.papers.references import Reference, references
+from tasks.predictor import Predictor
+from tasks.report.facts import RunFacts
+from tasks.report.page import Report
+from tasks.runs.machine import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from tasks.config.predict import PredictConfig
     from tasks.data.splits import DataSplits, JointSplits
     from tasks.evaluators.base import Evaluator
-
-log = logging.getLogger(__name__)
 
 EVALUATORS: dict[Kind, Callable[..., Evaluator[Any]]] = {
     Kind.classification: ClassificationEvaluator,
@@ -45,125 +47,196 @@ EVALUATORS: dict[Kind, Callable[..., Evaluator[Any]]] = {
 }
 
 
-def build_splits(config: RunConfig) -> DataSplits | JointSplits:
-    """The data, checked. To evaluate and to inspect, a training split is not needed."""
-    need_train = config.mode not in (Mode.evaluate, Mode.inspect)
-    if config.mode is Mode.export:
-        need_train = config.export.reads_training_data
-    if config.task is Task.multitask:
-        needs = {
-            name: data_sets.Need(head.kind.value, part_of(name, head)) for name, head in config.named_heads().items()
-        }
-        return data_sets.build_joint(config.data, needs, need_train=need_train)
-    return data_sets.build_splits(config.data, config.task.value, need_train=need_train)
+class Builder:
+    """Makes the parts of a run.
 
-
-def labels_of(config: RunConfig, splits: DataSplits | JointSplits) -> dict[str, LabelMap]:
-    """By the head's name."""
-    return {name: splits.of(name).labels for name in config.named_heads()}
-
-
-def build_model(config: RunConfig, labels: LabelMap | Mapping[str, LabelMap]) -> VisionModel:
-    """The backbone, with its weights, and the heads on it.
-
-    Args:
-        labels: by the head's name, or those of the only head.
+    Attributes:
+        task: what is learned.
+        heads: configuration of every head by its name.
+        backbone, transform, data, logger: sections of the configuration; data and logger may be somebody else's.
     """
-    image_size, specs = config.transform.image_size, config.backbone.specs
-    heads = {
-        name: build_head(
-            one.head,
-            specs,
-            num_classes=(labels if isinstance(labels, LabelMap) else labels[name]).num_classes,
-            image_size=image_size,
-        )
-        for name, one in config.named_heads().items()
-    }
-    backbone = build_backbone(config.backbone, list(dict.fromkeys(tap for head in heads.values() for tap in head.taps)))
-    model = VisionModel(backbone, heads)
-    model.canvas = image_size if getattr(config.transform, "pad", False) else None
-    return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
 
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self.task = config.task
+        self.heads = config.named_heads()
+        self.backbone = config.backbone
+        self.transform = config.transform
+        self.data = config.data
+        self.logger = config.logger
 
-def build_data(config: RunConfig, splits: DataSplits | JointSplits) -> DataModule:
-    """The loaders of the splits."""
-    kinds = {name: head.kind.value for name, head in config.named_heads().items()}
-    here = group.place()
-    return DataModule(
-        splits,
-        config.data,
-        config.transform,
-        kinds,
-        config.seed,
-        rank=here.rank,
-        world_size=here.world_size,
-        local_world_size=here.local_world_size,
-    )
+    def on(self, backbone: Any) -> Builder:
+        """The same run with another backbone's configuration."""
+        return Builder(replace(self._config, backbone=backbone))
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the run.
 
-def build_evaluators(config: RunConfig, splits: DataSplits | JointSplits, split: str) -> dict[str, Evaluator[Any]]:
-    """A measure for every head that has the split.
+        Raises:
+            InputError: see `tasks.runs.machine.device_of`.
+        """
+        return device_of(self._config.trainer)
 
-    Args:
-        split: val or test.
-    """
-    evaluators: dict[str, Evaluator[Any]] = {}
-    for name, head in config.named_heads().items():
-        of_head = splits.of(name)
-        data = getattr(of_head, split)
-        if data is None:
-            continue
-        evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, config.evaluation)
+    def splits(self) -> DataSplits | JointSplits:
+        """The data, checked. To evaluate and to inspect, a training split is not needed."""
+        config = self._config
+        need_train = config.mode not in (Mode.evaluate, Mode.inspect, Mode.pack)
+        if config.mode is Mode.export:
+            need_train = config.export.reads_training_data
         if config.task is Task.multitask:
-            evaluators[name].prefix = f"{name}/"
-        evaluators[name].main_metric = head.metric or evaluators[name].main_metric
-    return evaluators
+            needs = {name: data_sets.Need(head.kind.value, part_of(name, head)) for name, head in self.heads.items()}
+            return data_sets.build_joint(config.data, needs, need_train=need_train)
+        return data_sets.build_splits(config.data, config.task.value, need_train=need_train)
 
+    def labels(self, splits: DataSplits | JointSplits) -> dict[str, LabelMap]:
+        """Labels of the data by the head's name."""
+        return {name: splits.of(name).labels for name in self.heads}
 
-def build_trainer(config: RunConfig, folder: Path, *, callbacks: Sequence[Any] = (), **how: Any) -> L.Trainer:
-    """Lightning's trainer on the device of the configuration.
+    def model(self, labels: LabelMap | Mapping[str, LabelMap]) -> VisionModel:
+        """The backbone, with its weights if it names any, and new heads on it.
 
-    Raises:
-        InputError: there is no such accelerator on this machine, or it has no such precision.
-    """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-    try:
-        trainer = L.Trainer(
-            accelerator=config.trainer.accelerator,
-            **devices_and_strategy(config),
-            precision=config.trainer.precision,  # type: ignore[arg-type]
-            deterministic=config.trainer.deterministic,
-            enable_progress_bar=config.trainer.progress_bar and sys.stderr.isatty(),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=folder,
-            callbacks=list(callbacks),
-            **how,
+        Args:
+            labels: by the head's name, or those of the only head.
+        """
+        image_size, specs = self.transform.image_size, self.backbone.specs
+        heads = {
+            name: build_head(
+                one.head,
+                specs,
+                num_classes=(labels if isinstance(labels, LabelMap) else labels[name]).num_classes,
+                image_size=image_size,
+            )
+            for name, one in self.heads.items()
+        }
+        taps = dict.fromkeys(tap for head in heads.values() for tap in head.taps)
+        model = VisionModel(build_backbone(self.backbone, list(taps)), heads)
+        model.canvas = image_size if getattr(self.transform, "pad", False) else None
+        return model.to(memory_format=torch.channels_last) if self._config.trainer.channels_last else model
+
+    def starting_model(self, labels: Mapping[str, LabelMap]) -> VisionModel:
+        """The model as a training begins: heads that name weights have them."""
+        model = self.model(labels)
+        start_heads(self.heads, self.backbone, model, labels)
+        return model
+
+    def trained_model(
+        self, *, checkpoint: str | None = None, artifact: str | None = None, data: Mapping[str, LabelMap] | None = None
+    ) -> tuple[VisionModel, dict[str, LabelMap]]:
+        """The model of a file, and its labels by head: a run's own, public weights, or an exported file.
+
+        Args:
+            checkpoint, artifact: one of them.
+            data: labels of the data, which the model must know as its own; None: there is no data.
+        Raises:
+            InputError: the file does not fit.
+        """
+        if artifact is not None:
+            model, labels = load_artifact(artifact)
+            _check_known(f"artifact={artifact}", labels, data or self.heads)
+            _check_same(f"artifact={artifact}", labels, data)
+            return model, labels
+        path = str(checkpoint)
+        if is_foreign(path):
+            labels = dict(data or {self.task.value: public_labels(path, self.task, self._config.predict.classes)})
+            model = self.model(labels)
+            load_heads(path, model, labels, self.transform)
+            return model, labels
+        header = read_header(path)
+        labels = known_labels(f"checkpoint={path}", header.labels, self.heads)
+        _check_same(f"checkpoint={path}", labels, data)
+        model = self.model(labels)
+        load_into(path, model, left_out=[name for name in header.labels if name not in self.heads])
+        return model, labels
+
+    def loaders(self, splits: DataSplits | JointSplits, *, workers: int | None = None) -> Loaders:
+        """Batches of the splits; `workers` in place of `data.workers`."""
+        kinds = {name: head.kind.value for name, head in self.heads.items()}
+        here = group.place()
+        return Loaders(
+            splits,
+            self.data,
+            self.transform,
+            kinds,
+            self._config.seed,
+            rank=here.rank,
+            world_size=here.world_size,
+            local_world_size=here.local_world_size,
+            workers=workers,
         )
-    except (ValueError, RuntimeError) as error:
-        if "accelerator" not in str(error):
-            raise
-        reason = str(error).splitlines()[0]
-        raise InputError(f"trainer.accelerator={config.trainer.accelerator}: {reason}") from error
-    if config.trainer.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
-        raise InputError("trainer.precision=16-mixed: needs a GPU; on the CPU say bf16-mixed or 32-true")
-    without_signals(trainer)
-    return trainer
+
+    def evaluators(self, splits: DataSplits | JointSplits, split: str) -> dict[str, Evaluator[Any]]:
+        """A measure for every head that has the split.
+
+        Args:
+            split: val or test.
+        """
+        evaluators: dict[str, Evaluator[Any]] = {}
+        for name, head in self.heads.items():
+            of_head = splits.of(name)
+            data = getattr(of_head, split)
+            if data is None:
+                continue
+            evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, self._config.evaluation)
+            if self.task is Task.multitask:
+                evaluators[name].prefix = f"{name}/"
+            evaluators[name].main_metric = head.metric or evaluators[name].main_metric
+        return evaluators
+
+    def predictor(self, section: PredictConfig, *, checkpoint: str | None, artifact: str | None) -> Predictor:
+        """The model of a file on the device of the run, with all that is needed to use it.
+
+        Raises:
+            InputError: the file does not fit, or there is no such device.
+        """
+        device = self.device
+        model, labels = self.trained_model(checkpoint=checkpoint, artifact=artifact)
+        return Predictor(
+            model,
+            labels,
+            evaluation_transform(self.transform),
+            same_size=getattr(self.transform, "same_size", True),
+            device=device,
+            precision=self._config.trainer.precision,
+            multi_scale=self._config.evaluation.multi_scale,
+            batch_size=section.batch_size,
+            score=section.score,
+            overlay=section.overlay,
+            top=section.top,
+        )
+
+    def references(self, head: str, images: int) -> list[Reference]:
+        """What was published for a head of this model on this data.
+
+        Args:
+            images: how many were evaluated.
+        """
+        known = self.heads.get(head)
+        return references(
+            None if known is None else Task(known.kind.value), backbone=self.backbone, head=known and known.head,
+            data=self.data, transform=self.transform, multi_scale=self._config.evaluation.multi_scale, images=images,
+        )  # fmt: skip
+
+    def report(self, folder: Path) -> Report:
+        """The page of this run, still empty."""
+        config = self._config
+        facts = RunFacts(
+            task=self.task,
+            kinds={name: head.kind.value for name, head in self.heads.items()},
+            checkpoint=config.checkpoint,
+            predictions=config.predictions,
+            seed=config.seed,
+            precision=config.trainer.precision,
+        )
+        return Report(folder, facts, beside=config.evaluation.beside, references=self.references)
 
 
-def build_loggers(config: RunConfig, folder: Path, *, rows: int = 0, step: int | None = None) -> list[Logger]:
-    """Files in the run folder, or what a foreign node gives.
+def _check_known(what: str, labels: Mapping[str, LabelMap], heads: Iterable[str]) -> None:
+    for name in heads:
+        if name not in labels:
+            raise InputError(f"{what}: has no head {name}; it has {', '.join(labels)}: export it again")
 
-    Args:
-        rows: of the CSV log that stay, when a training goes on.
-        step: from which on TensorBoard forgets what was logged; None: nothing.
-    """
-    if not isinstance(config.logger, LoggerConfig):
-        return [config.logger]
-    loggers: list[Logger] = []
-    if config.logger.csv:
-        loggers.append(CsvLog(folder / "csv", keep=rows))
-    if config.logger.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=step))
-    return loggers
+
+def _check_same(what: str, labels: Mapping[str, LabelMap], data: Mapping[str, LabelMap] | None) -> None:
+    for name, of_data in (data or {}).items():
+        check_labels(what, labels[name], of_data)

@@ -1,10 +1,12 @@
-"""Segmentation of images that are seen at several sizes and mirrored, the class probabilities averaged.
+"""Images to predictions, and predictions to metrics; segmentation also at several scales and mirrored.
 
-Reference: MobileNetV2, arXiv:1801.04381, section 6.3 (MF in Table 7); DeepLabv3, arXiv:1706.05587, section 4.1.
+Reference for several scales: MobileNetV2, arXiv:1801.04381, section 6.3 (MF in Table 7); DeepLabv3, arXiv:1706.05587,
+section 4.1.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,17 +16,70 @@ from torch import Tensor
 from backbone.errors import InputError
 from heads.segmentation.upsample import matrix, stripes
 from heads.structures import LabelMask
-from tasks.model import VisionModel
+from tasks.distributed import group
+from tasks.evaluators.base import figures_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
+    from heads.structures import Batch
+    from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""By `trainer.precision`; another one computes in the type of the weights."""
+DOUBLE = "64-true"
+"""For tests of algorithms: what several ways to compute differ by is then no rounding."""
+
+
+@contextmanager
+def computing(device: torch.device, precision: str) -> Iterator[None]:
+    """While this lasts models compute as `trainer.precision` says, without gradients."""
+    before = torch.get_default_dtype()
+    dtype = AUTOCAST.get(precision)
+    try:
+        torch.set_default_dtype(torch.float64 if precision == DOUBLE else before)
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=bool(dtype), cache_enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def evaluate(
+    model: VisionModel,
+    evaluators: Mapping[str, Evaluator[Any]],
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    precision: str = "32-true",
+    multi_scale: bool = False,
+) -> dict[str, dict[str, float | None]]:
+    """Metrics by head over the images of all processes; the evaluators of the first process then know all of them.
+
+    Args:
+        model: is moved to `device`; all processes use the first one's weights.
+        batches: of this process.
+    Raises:
+        InputError: what a head gives out is not finite, or an image was seen twice.
+    """
+    model.to(device, torch.float64 if precision == DOUBLE else None).eval()
+    group.share_weights(model)
+    for evaluator in evaluators.values():
+        evaluator.reset()
+    with computing(device, precision):
+        for batch in batches:
+            update(evaluators, model, batch.to(device, non_blocking=True), multi_scale=multi_scale)
+    return figures_of_all(evaluators)
+
+
+def update(
+    evaluators: Mapping[str, Evaluator[Any]], model: VisionModel, batch: Batch, *, multi_scale: bool = False
+) -> None:
+    """Let the evaluator of every head take in what the model says about a batch."""
+    answers = predict(model, batch.images, batch.sizes, batch.rows, multi_scale=multi_scale)
+    for name, of_head in answers.items():
+        evaluators[name].update(batch.of(name), of_head)
 
 
 @torch.no_grad()

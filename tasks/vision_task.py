@@ -1,4 +1,4 @@
-"""One training and one evaluation step for any number of heads of any kind."""
+"""One training step for any number of heads of any kind, and the evaluation between steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from tasks.distributed import group, sharing
 from tasks.distributed.norms import GlobalBatchNorm, average_statistics
 from tasks.evaluators.base import figures_of_all
-from tasks.inference import predict
+from tasks.inference import update
 from tasks.training.balance import FixedWeights
 from tasks.training.gradients import gradient_norms, shared_feature
 from tasks.training.optim import build_optimizer, build_schedule
@@ -34,7 +34,7 @@ MAIN = "main"
 
 
 class VisionTask(L.LightningModule):
-    """Trains the heads of a model by the sum of their losses, and evaluates each by its own measure.
+    """Trains the heads of a model by the sum of their losses, and evaluates each by its own measure meanwhile.
 
     A head learns from the images that have its label; in a batch without any it does not run. Several processes take
     the step that one would with the images of all of them; see `tasks.distributed.sharing`.
@@ -44,7 +44,6 @@ class VisionTask(L.LightningModule):
         steps: of the whole training, for the schedule.
         steps_per_epoch: of one pass over the training set.
         mixing: blends the images of a training batch; None: they stay.
-        multi_scale: evaluate segmentation at several scales.
         balance: makes one loss of those of the heads; None: their sum.
         factors: on the learning rate, by the head's name, 1 for those that are not named; 0 leaves a head as it is.
         teacher: another model that the heads learn from beside the labels; None: there is none.
@@ -59,7 +58,6 @@ class VisionTask(L.LightningModule):
         steps: int,
         steps_per_epoch: int,
         mixing: Mixing | None = None,
-        multi_scale: bool = False,
         balance: FixedWeights | None = None,
         factors: Mapping[str, float] | None = None,
         teacher: Teacher | None = None,
@@ -71,7 +69,6 @@ class VisionTask(L.LightningModule):
         self.steps = steps
         self.steps_per_epoch = steps_per_epoch
         self.mixing = mixing
-        self.multi_scale = multi_scale
         self.balance = balance or FixedWeights(dict.fromkeys(model.heads, 1.0))
         self.factors = dict(factors or {})
         self.teacher = teacher
@@ -162,9 +159,7 @@ class VisionTask(L.LightningModule):
             yield
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        answers = predict(self.model, batch.images, batch.sizes, batch.rows, multi_scale=self.multi_scale)
-        for name, of_head in answers.items():
-            self.evaluators[name].update(batch.of(name), of_head)
+        update(self.evaluators, self.model, batch)
 
     def on_validation_epoch_start(self) -> None:
         for evaluator in self.evaluators.values():

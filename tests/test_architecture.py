@@ -112,23 +112,14 @@ def loaded_by(module: str, seen: set[str] | None = None) -> set[str]:
 
 PRODUCT = files_of(*PACKAGES)
 LAYERS = (
-    "run", "cli", "commands", "build", "report", "predict", "search", "deploy", "vision_task", "training", "inference",
-    "evaluators", "checkpoints", "distributed", "model", "data", "metrics", "drawing", "papers", "timing", "runs",
-    "config",
+    "run", "predict", "cli", "commands", "build", "report", "predictor", "search", "deploy", "vision_task", "training",
+    "inference", "evaluators", "checkpoints", "distributed", "model", "data", "metrics", "drawing", "papers",
+    "timing", "runs", "config",
 )  # fmt: skip
 """Of `tasks`, top to bottom; imports go down only."""
 MAX_LOOSE_MODULES = 6
-STILL_CLIMB: set[tuple[str, str]] = {
-    ("tasks.checkpoints.public_weights", "tasks.build"),
-    ("tasks.commands.dispatch", "tasks.cli.compose"),
-    ("tasks.commands.dispatch", "tasks.cli.leaving"),
-    ("tasks.commands.sweep.child", "tasks.cli.leaving"),
-    ("tasks.commands.sweep.child", "tasks.run"),
-    ("tasks.commands.sweep.measuring", "tasks.cli.compose"),
-    ("tasks.predict.building", "tasks.build"),
-    ("tasks.predict.loading", "tasks.cli.restore"),
-}
-"""Imports that are on their way out."""
+MAX_TAKE_THE_RUN = 7
+"""Functions that are handed the whole configuration; all others are given the section that they read."""
 SHOWN = [*PRODUCT, *files_of("benchmarks", "examples")]
 ALL = [*SHOWN, *files_of("tests")]
 COMMAND_LINE = ROOT / "tasks" / "cli" / "main.py"
@@ -171,7 +162,23 @@ def test_imports_go_down_the_layers() -> None:
             theirs = layer_of(name)
             if mine is not None and theirs is not None and theirs < mine:
                 climbs.add((module_of(path), name))
-    assert climbs <= STILL_CLIMB
+    assert not climbs
+
+
+def takes_the_run(path: Path) -> list[str]:
+    """Functions of a file one of whose arguments is a `RunConfig`, or several."""
+    functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [
+        f"{name_of(path)}:{function.name}"
+        for function in functions
+        for one in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        if one.annotation is not None and re.search(r"\bRunConfig\b", ast.unparse(one.annotation))
+    ]
+
+
+def test_few_functions_take_the_whole_configuration() -> None:
+    found = [name for path in PRODUCT for name in takes_the_run(path)]
+    assert len(found) <= MAX_TAKE_THE_RUN, found
 
 
 def test_there_is_no_circle_of_files() -> None:

@@ -20,24 +20,29 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tasks.checkpoints.model_file import Header
-    from tasks.config.run import RunConfig
+    from tasks.config.heads import HeadConfig
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
 
 
-def start_heads(config: RunConfig, model: VisionModel, labels: Mapping[str, LabelMap]) -> None:
+def start_heads(
+    heads: Mapping[str, HeadConfig], backbone: Any, model: VisionModel, labels: Mapping[str, LabelMap]
+) -> None:
     """Load what `heads.*.weights` names.
 
+    Args:
+        heads, labels: by the head's name.
+        backbone: its configuration.
     Raises:
         InputError: a file is no checkpoint of a run, its backbone is built in another way, it has no such head, or its
             classes are others.
     """
-    for name, head in config.named_heads().items():
+    for name, head in heads.items():
         if head.weights is None:
             continue
         source = f"heads.{name}.weights={head.weights}"
-        if getattr(config.backbone, "weights", None) is None:
+        if getattr(backbone, "weights", None) is None:
             raise InputError(
                 f"{source}: a head needs the backbone that it was trained on; say backbone.weights={head.weights}, or"
                 " that of another of the heads"

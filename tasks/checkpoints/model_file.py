@@ -21,17 +21,12 @@ from tasks.data.labels import LabelMap
 from tasks.runs.provenance import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tasks.config.run import Command
-    from tasks.model import VisionModel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
 
-    from tasks.config.run import RunConfig
+    from tasks.config.run import Command
+    from tasks.model import VisionModel
 
 FORMAT = "trident-1"
 GROUPS = ("task", "backbone", "head", "transform", "data")
@@ -136,11 +131,6 @@ def save_model(path: Path, model: nn.Module, header: Header) -> None:
     with whole_file(path, durable=True) as part:
         save_file(tensors, part, metadata=texts)
         seal(part)
-
-
-def left_out(config: RunConfig, header: Header) -> list[str]:
-    """Names of a checkpoint's heads that are not used."""
-    return [name for name in header.labels if name not in config.named_heads()]
 
 
 def known_labels(what: str, labels: Mapping[str, Any], heads: Iterable[str]) -> dict[str, LabelMap]:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from backbone.weights import read
-from tasks.build import build_model
+from tasks.config.run import Task
+from tasks.data.formats.voc.masks import VOC_CLASSES
+from tasks.data.labels import LabelMap
 from tasks.data.transforms.config import ImageNetTransformConfig, Interpolation, TestCrop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tasks.config.run import RunConfig
-    from tasks.data.labels import LabelMap
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
@@ -59,24 +58,20 @@ def as_trained(source: str, task: str) -> dict[str, dict[str, Any]]:
     return {"transform": known | {"resize_size": RESIZED.get(source)}}
 
 
-def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: Sequence[str]) -> VisionModel:
-    """The model of `config` with backbone and head from `config.checkpoint`.
+def load_heads(source: str, model: VisionModel, labels: Mapping[str, LabelMap], transform: Any) -> None:
+    """Load the heads of public weights into a model whose backbone has them.
 
-    Classification looks at the pictures as the source's authors did, unless an override says something of `transform`.
-
+    Args:
+        labels: by the head's name.
+        transform: configuration of how images are looked at, for the log.
     Raises:
-        InputError: the backbone is another's, or the weights hold no such head, or one with other classes.
+        InputError: the weights hold no such head, or one with other classes.
     """
-    source = str(config.checkpoint)
-    if not isinstance(config.backbone, MobileNetConfig):
-        raise InputError(f"checkpoint={source}: public weights need a MobileNet")
     weights = read(source)
-    if isinstance(config.transform, ImageNetTransformConfig):
+    if isinstance(transform, ImageNetTransformConfig):
         known = PREPROCESSING.get(weights.origin)
-        theirs = known is not None and all(getattr(config.transform, name) == known[name] for name in known)
-        as_theirs = f" as {weights.origin}'s authors did" * theirs
-        log.info("pictures are looked at%s: %s", as_theirs, _told(config.transform))
-    model = build_model(config, labels)
+        as_theirs = known is not None and all(getattr(transform, name) == known[name] for name in known)
+        log.info("images are looked at%s: %s", f" as {weights.origin}'s authors did" * as_theirs, _told(transform))
     for name, head in model.heads.items():
         ours = {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
         theirs = head.convert_state_dict(weights.tensors)  # type: ignore[operator]
@@ -98,7 +93,32 @@ def load_foreign(config: RunConfig, labels: Mapping[str, LabelMap], overrides: S
         with torch.no_grad():
             for key, value in ours.items():
                 value.copy_(theirs[key])
-    return model
+
+
+def public_labels(source: str, task: Task, classes: Sequence[str] | None) -> LabelMap:
+    """Classes of public weights, which do not name them: as told, or those that they are usually trained on.
+
+    Args:
+        classes: as told.
+    Raises:
+        InputError: no public weights with such a head are known.
+    """
+    if classes is not None:
+        return LabelMap.numbered(classes)
+    if task is Task.classification:
+        from torchvision.models import MobileNet_V2_Weights
+
+        return LabelMap.numbered(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
+    if task is Task.segmentation:
+        return LabelMap.numbered(VOC_CLASSES)
+    if task is Task.detection:
+        raise InputError(
+            f"checkpoint={source}: does not name its classes; say predict.classes=[NAME, ..] in their order"
+        )
+    raise InputError(
+        f"checkpoint={source}: public weights with a head for task={task.value} are not known; say"
+        " task=classification or task=segmentation, or give the model.safetensors of a run"
+    )
 
 
 def _told(transform: ImageNetTransformConfig) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from backbone.architecture_file import read as read_architecture
@@ -32,11 +31,11 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Command]:
     """
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else hydra.initialize_config_module("conf", version_base="1.3"):
-        return _read(hydra.compose("config", overrides=list(words), return_hydra_config=True))
+        return read_composed(hydra.compose("config", overrides=list(words), return_hydra_config=True))
 
 
-def _read(composed: DictConfig) -> tuple[RunConfig, Command]:
-    """What is composed as a checked configuration, and what it was made from."""
+def read_composed(composed: DictConfig) -> tuple[RunConfig, Command]:
+    """What Hydra composed as a checked configuration, and what it was made from."""
     choices = dict(composed.hydra.runtime.choices)
     overrides = list(composed.hydra.overrides.task)
     with open_dict(composed):
@@ -45,13 +44,9 @@ def _read(composed: DictConfig) -> tuple[RunConfig, Command]:
         from tasks.cli.restore import with_checkpoint
 
         composed = with_checkpoint(composed, overrides)
-    _read_architecture(composed)
-    fill_in_strides(composed)
+    config = checked(composed)
     written = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     assert isinstance(written, dict)
-    check_numbers(written)
-    config = OmegaConf.to_object(composed)
-    assert isinstance(config, RunConfig)
     return config, Command(overrides=overrides, choices=choices, written={str(key): written[key] for key in written})
 
 
@@ -85,6 +80,19 @@ def check_numbers(node: Any, where: str = "") -> None:
         raise InputError(f"{where}={shown}: must be a whole number of at most {MAX_WHOLE}")
 
 
-def plug(part: Any) -> Any:
-    """A typed configuration as it is; a node with `_target_`, somebody else's, is called with plain values."""
-    return instantiate({"_convert_": "all", **part}) if isinstance(part, dict) and "_target_" in part else part
+def checked(composed: DictConfig) -> RunConfig:
+    """The configuration that is composed, checked. What follows from the rest is filled in, in `composed` too: the
+    network of a file, strides that heads ask for, and the mode's limit on the size of images.
+
+    Raises:
+        InputError: a value does not fit; and OmegaConf's errors.
+    """
+    _read_architecture(composed)
+    fill_in_strides(composed)
+    check_numbers(OmegaConf.to_container(composed, resolve=True))
+    config: Any = OmegaConf.to_object(composed)
+    if hasattr(config.transform, "max_side") and config.transform.max_side != config.max_side:
+        composed.transform.max_side = config.max_side
+        config = OmegaConf.to_object(composed)
+    assert isinstance(config, RunConfig)
+    return config

@@ -11,12 +11,15 @@ from omegaconf import DictConfig, open_dict
 
 from conf.help import print_help
 from conf.schema import literal_words, register
-from tasks.cli.compose import plug, read
+from tasks.cli.compose import read, read_composed
 from tasks.cli.flags import check_flags
-from tasks.cli.leaving import FAILED, _errors_explained, _exit, hint
-from tasks.commands.dispatch import run_composed
+from tasks.cli.leaving import FAILED, CommandFailed, _errors_explained, _exit, hint
+from tasks.cli.loading import load_model
+from tasks.commands import dispatch
 from tasks.config.renamed import with_new_names
+from tasks.distributed.launch import launch, processes
 from tasks.distributed.starter import end_with_parent
+from tasks.distributed.world import check, started
 
 HELP = {"--help", "-h"}
 SWEEP = {"--multirun", "-m"}
@@ -42,7 +45,7 @@ def run() -> None:
             _hydra_command()
         else:
             with hydra.initialize_config_module("conf", version_base="1.3"):
-                run_composed(hydra.compose("config", overrides=words, return_hydra_config=True))
+                _run(hydra.compose("config", overrides=words, return_hydra_config=True))
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
@@ -51,7 +54,23 @@ def _hydra_command(composed: DictConfig) -> None:
     with _errors_explained():  # here, because Hydra prints what a job raises
         with open_dict(composed):
             composed.hydra = HydraConfig.instance().cfg.hydra  # type: ignore[union-attr]
-        run_composed(composed)
+        _run(composed)
+
+
+def _run(composed: DictConfig) -> None:
+    """Run what is composed, in this process or in several; its node `hydra` says from which words and options."""
+    config, command = read_composed(composed)
+    world = started()
+    check(config.trainer, world, mode=config.mode.value, can_share=config.can_share)
+    count = processes(config.trainer, mode=config.mode.value, can_share=config.can_share)
+    if count > 1:
+        if code := launch(count, [sys.executable, "-P", "-m", "tasks.run", *sys.argv[1:]]):
+            raise CommandFailed(code)
+        return
+    if world is not None:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what torch says of a lost process, we say in one line
+    if dispatch.run(config, command, load_model, world):
+        raise KeyboardInterrupt
 
 
 def _sweep(words: list[str]) -> None:
@@ -59,6 +78,6 @@ def _sweep(words: list[str]) -> None:
     from tasks.commands.sweep.sweep import sweep
 
     with hydra.initialize_config_module("conf", version_base="1.3"):
-        failed = sweep(words, read, plug)
+        failed = sweep(words, read)
     if failed:
         _exit(f"{len(failed)} jobs failed: {', '.join(failed)}; the same words again go on with them", FAILED)

@@ -80,6 +80,10 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         _check_folder(config, header, what, said)
     if isinstance(header, ArtifactHeader):
         _fit_artifact(config, header, what)
+    if config.mode is Mode.predict and config.predict.classes is not None:
+        raise InputError(
+            f"predict.classes={list(config.predict.classes)}: {what} knows the names of its classes; leave it out"
+        )
     return config
 
 

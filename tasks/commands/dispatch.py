@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.cli.compose import _read, plug
-from tasks.cli.leaving import CommandFailed
+from tasks.commands.predict.journal import is_begun
+from tasks.config.plugged import plugged
 from tasks.config.run import Command, Mode, RunConfig
 from tasks.data.formats.coco.results import existing
 from tasks.data.places import check_places
-from tasks.distributed.launch import launch, processes
-from tasks.distributed.world import check, started
 from tasks.runs import folder as run_folder
 from tasks.runs.log import RunLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from omegaconf import DictConfig
-
+    from tasks.commands.job import LoadModel
     from tasks.distributed.world import World
     from tasks.training.resume.claim import RunLock
 
@@ -32,10 +26,11 @@ UNSOUND = 1
 """Exit code of mode=inspect where training on the data would be spoiled."""
 
 
-def run(config: RunConfig, command: Command, world: World | None = None) -> bool:
+def run(config: RunConfig, command: Command, load_model: LoadModel, world: World | None = None) -> bool:
     """Do what `config.mode` says.
 
     Args:
+        load_model: the model of another run's checkpoint.
         world: of this process, where it is one of several.
     Returns:
         Whether it was interrupted (what there was by then is evaluated and saved).
@@ -43,17 +38,49 @@ def run(config: RunConfig, command: Command, world: World | None = None) -> bool
         InputError: something that the user gave does not fit.
     """
     _check_files(config)
+    if world is None:
+        with RunLog() as lines:
+            return _prepared(config, command, load_model, lines, world)
+    from tasks.distributed.group import joined
+
+    with joined(world, config.trainer), RunLog(console=world.rank == 0) as lines:
+        return _prepared(config, command, load_model, lines, world)
+
+
+def _prepared(config: RunConfig, command: Command, load_model: LoadModel, lines: RunLog, world: World | None) -> bool:
+    """What is quickly said comes first: other runs, the folder, and whether its training is finished."""
+    log.debug("command: %s", " ".join(command.overrides))
+    config = plugged(config)
+    if config.evaluation.beside and config.mode in (Mode.train, Mode.evaluate):
+        from tasks.report.beside import read_runs
+
+        read_runs(config.evaluation.beside)
+    folder = _folder(config, world)
+    claim = None
+    if config.mode is Mode.train:
+        claim = _claim(folder, command, world)
+        if claim.is_finished:
+            claim.show()
+            return False
+        if config.run_dir is None:
+            from tasks.training.resume.claim import suggest
+
+            suggest(folder.parent, command)
+    return _run(config, command, load_model, folder, lines, claim)
+
+
+def _folder(config: RunConfig, world: World | None) -> Path:
+    """The folder of the run, the same in all processes."""
+    named = config.run_dir
+    if config.mode is Mode.pack or (config.mode is Mode.predict and named and is_begun(Path(named))):
+        return Path(str(named))
+    name = "predict" if config.mode is Mode.predict else config.task.value
     training = config.mode in (Mode.train, Mode.search)
     if world is None:
-        return _do(config, command, lambda: run_folder.choose(config.run_dir, config.task.value, training=training))
-    from tasks.distributed.group import broadcast, joined, remembered
+        return run_folder.choose(named, name, training=training)
+    from tasks.distributed.group import broadcast, remembered
 
-    with joined(world, config.trainer):
-        return _do(
-            config, command,
-            lambda: broadcast(lambda: remembered(config.run_dir, config.task.value, training=training)),
-            decide=broadcast, speaks=world.rank == 0,
-        )  # fmt: skip
+    return broadcast(lambda: remembered(named, name, training=training))
 
 
 def _check_files(config: RunConfig) -> None:
@@ -73,118 +100,83 @@ def _check_files(config: RunConfig) -> None:
         check_places(config.data, config.task.value, need_train=need_train)
 
 
-def _alone(claim: Callable[[], RunLock]) -> RunLock:
-    return claim()
+def _claim(folder: Path, command: Command, world: World | None) -> RunLock:
+    from tasks.training.resume.claim import RunLock
+
+    if world is None:
+        return RunLock(folder, command)
+    from tasks.distributed.group import broadcast
+
+    return broadcast(lambda: RunLock(folder, command))
 
 
-def _do(
-    config: RunConfig,
-    command: Command,
-    choose_folder: Callable[[], Path],
-    *,
-    decide: Callable[[Callable[[], RunLock]], RunLock] = _alone,
-    speaks: bool = True,
+def _run(
+    config: RunConfig, command: Command, load_model: LoadModel, folder: Path, lines: RunLog, claim: RunLock | None
 ) -> bool:
-    with RunLog(console=speaks) as lines:
-        log.debug("command: %s", " ".join(command.overrides))
-        for part in ("backbone", "head", "transform", "data", "logger"):
-            setattr(config, part, plug(getattr(config, part)))
-        for head in (config.heads or {}).values():
-            head.head = plug(head.head)
-        if config.mode is Mode.predict:
-            from tasks.commands.predict.job import predict
-            from tasks.runs.machine import tune
+    from tasks.build import Builder
+    from tasks.commands.job import Job
+    from tasks.runs.machine import tune
 
-            tune()
-            return predict(config, lines, command)
-        if config.mode is Mode.pack:
-            from tasks.commands.pack.job import pack
-
-            pack(config, lines)
-            return False
-        if config.evaluation.beside:
-            from tasks.report.beside import read_runs
-
-            read_runs(config.evaluation.beside)  # a wrong name is said before anything expensive
-        if config.mode in (Mode.train, Mode.evaluate, Mode.export):
-            from tasks.runs.machine import check_accelerator
-
-            check_accelerator(config.trainer.accelerator)
-        folder = choose_folder()
-        if config.mode is Mode.evaluate and config.predictions is not None:
-            from tasks.commands.evaluate import score_predictions
-
-            score_predictions(config, folder)
-            return False
-
-        if config.mode is Mode.train:
-            from tasks.training.resume.claim import RunLock, suggest
-
-            claim = decide(lambda: RunLock(folder, command))
-            if claim.is_finished:
-                claim.show()
-                return False
-            if config.run_dir is None:
-                suggest(folder.parent, command)
-
-        from tasks.runs.machine import tune
-
-        tune()
-        if config.mode is Mode.train:
+    tune(deterministic=config.trainer.deterministic)
+    job = Job(
+        builder=Builder(config), folder=folder, is_named=config.run_dir is not None, lines=lines, command=command,
+        load_model=load_model,
+    )  # fmt: skip
+    multi_scale = config.evaluation.multi_scale
+    match config.mode:
+        case Mode.train:
             from tasks.commands.train import train
 
-            return train(config, claim, lines, command)
-        if config.mode is Mode.inspect:
+            assert claim is not None
+            return train(
+                job, claim, seed=config.seed, optim=config.optim, trainer=config.trainer, multi_scale=multi_scale,
+                distill=config.distill,
+            )  # fmt: skip
+        case Mode.evaluate if config.predictions is not None:
+            from tasks.commands.evaluate import score
+
+            score(job, config.evaluation, predictions=config.predictions)
+        case Mode.evaluate:
+            from tasks.commands.evaluate import evaluate
+
+            evaluate(
+                job, config.trainer, checkpoint=config.checkpoint, artifact=config.artifact, multi_scale=multi_scale
+            )
+        case Mode.predict:
+            from tasks.commands.predict.job import predict
+
+            return predict(
+                job, config.predict, config.trainer,
+                checkpoint=config.checkpoint, artifact=config.artifact, source=str(config.source),
+            )  # fmt: skip
+        case Mode.inspect:
             from tasks.commands.inspect.report import inspect
 
-            found = inspect(config, folder, lines, command)
+            found = inspect(job, config.inspect, config.trainer, seed=config.seed)
             if not (found.sound or found.interrupted):
                 sys.exit(UNSOUND)
             return found.interrupted
-        if config.mode is Mode.search:
+        case Mode.search:
             from tasks.commands.search.job import search
 
-            return search(config, folder, lines, command)
-        _measure_or_export(config, folder, lines, command)
-        return False
+            return search(
+                job, config.search, config.latency, config.evaluation,
+                checkpoint=str(config.checkpoint), seed=config.seed,
+            )  # fmt: skip
+        case Mode.latency:
+            from tasks.commands.latency import latency
 
+            latency(job, config.latency)
+        case Mode.profile:
+            from tasks.commands.profile.report import profile
 
-def _measure_or_export(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
-    """The modes that cannot be interrupted gently."""
-    if config.mode is Mode.profile:
-        from tasks.commands.profile.report import profile
+            profile(job, config.profile, config.trainer)
+        case Mode.export:
+            from tasks.commands.export.job import export
 
-        profile(config, folder, lines)
-    elif config.mode is Mode.latency:
-        from tasks.commands.latency import latency
+            export(job, config.export, config.trainer, checkpoint=str(config.checkpoint))
+        case Mode.pack:
+            from tasks.commands.pack.job import pack
 
-        latency(config, folder, lines)
-    elif config.mode is Mode.export:
-        from tasks.commands.export.job import export
-
-        export(config, folder, lines, command)
-    elif config.artifact is not None:
-        from tasks.commands.evaluate import evaluate_artifact
-
-        evaluate_artifact(config, folder, lines, command)
-    else:
-        from tasks.commands.evaluate import evaluate_checkpoint
-
-        evaluate_checkpoint(config, folder, lines, command)
-
-
-def run_composed(composed: DictConfig) -> None:
-    """Run what is composed; its node `hydra` says from which words and options."""
-    config, command = _read(composed)
-    world = started()
-    check(config, world)
-    if (count := processes(config)) > 1:
-        if code := launch(count, [sys.executable, "-P", "-m", "tasks.run", *sys.argv[1:]]):
-            raise CommandFailed(code)
-        return
-
-    if world is not None:
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what torch says of a lost process, we say in one line
-
-    if run(config, command, world):
-        raise KeyboardInterrupt
+            pack(job, config.pack, seed=config.seed)
+    return False

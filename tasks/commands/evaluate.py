@@ -1,138 +1,119 @@
-"""mode=evaluate: figures of a checkpoint, or of anybody's results file."""
+"""mode=evaluate: metrics of a checkpoint or an exported file, or of anybody's results file."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import track
 
 from backbone.errors import InputError
-from tasks.build import build_data, build_evaluators, build_model, build_splits, build_trainer, labels_of
-from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, left_out, load_into, read_header
-from tasks.checkpoints.public_weights import load_foreign
+from tasks import inference
 from tasks.data.formats.coco.results import load_annotations, load_results
 from tasks.data.loading.workers import loading_explained
-from tasks.deploy.opening import load_artifact
 from tasks.distributed import group
 from tasks.distributed.sharing import check_size
 from tasks.evaluators.table import print_scores
 from tasks.metrics.coco_map import evaluate_results
-from tasks.report.page import Report
 from tasks.runs import folder as run_folder
-from tasks.vision_task import VisionTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    from tasks.config.run import Command, RunConfig
-    from tasks.data.labels import LabelMap
+    from torch.utils.data import DataLoader
+
+    from heads.structures import Batch
+    from tasks.commands.job import Job
+    from tasks.config.evaluation import EvaluationConfig
+    from tasks.config.training import TrainerConfig
     from tasks.data.splits import DataSplits, JointSplits
     from tasks.model import VisionModel
-    from tasks.runs.log import RunLog
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_splits(config: RunConfig, folder: Path, task: VisionTask, splits: DataSplits | JointSplits) -> None:
-    """Evaluate on `val`, and on `test` if there is one, and write figures and answers of each."""
-    data = build_data(config, splits)
+def evaluate(
+    job: Job,
+    trainer: TrainerConfig,
+    *,
+    checkpoint: str | None = None,
+    artifact: str | None = None,
+    multi_scale: bool = False,
+) -> None:
+    """Evaluate a run's weights, public ones, or an exported file in its runtime.
+
+    Raises:
+        InputError: the file, its runtime or the data do not fit.
+    """
+    builder = job.builder
+    _ = builder.device  # whether there is one
+    with group.first_here():
+        splits = builder.splits()
+    check_size(splits, training=False)
+    model, _ = builder.trained_model(checkpoint=checkpoint, artifact=artifact, data=builder.labels(splits))
+    if group.is_first():
+        job.begin()
+    evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale)
+    log.info("everything is in %s", job.folder)
+
+
+def evaluate_splits(
+    job: Job, trainer: TrainerConfig, model: VisionModel, splits: DataSplits | JointSplits, *, multi_scale: bool
+) -> None:
+    """Evaluate on `val`, and on `test` if there is one, and write metrics and predictions of each."""
+    builder, folder = job.builder, job.folder
+    loaders, device = builder.loaders(splits), builder.device
     metrics: dict[str, dict[str, float | None]] = {}
-    report = Report(config, folder)
-    for name, split, loader in (
-        ("val", splits.val, data.val_dataloader()),
-        ("test", splits.test, data.test_dataloader() if splits.test is not None else None),
-    ):
-        if split is None or loader is None:
+    report = builder.report(folder)
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        if split is None:
             continue
-        task.evaluators = build_evaluators(config, splits, name)
-        trainer = build_trainer(config, folder, logger=False)
+        evaluators = builder.evaluators(splits, name)
         with loading_explained():
-            trainer.validate(task, loader, verbose=False)
+            batches = _shown(loaders.evaluation(split), name, trainer.progress_bar)
+            by_head = inference.evaluate(
+                model, evaluators, batches, device=device, precision=trainer.precision, multi_scale=multi_scale
+            )
         if not group.is_first():
             continue
-        for head, evaluator in task.evaluators.items():
-            found = {f"{evaluator.prefix}{figure}": value for figure, value in evaluator.figures().items()}
+        for head, evaluator in evaluators.items():
+            found = {f"{evaluator.prefix}{metric}": value for metric, value in by_head[head].items()}
             metrics[name] = metrics.get(name, {}) | found
             run_folder.write_metrics(folder, metrics)
             parts = [head] * bool(evaluator.prefix) + [name] * (name != "val")
             evaluator.write(folder, "".join(f"_{part}" for part in parts))
             evaluator.show(Console(), f"{head}, {name}" if evaluator.prefix else name)
-        report.add(name, task.evaluators)
+        report.add(name, evaluators)
     if group.is_first():
         report.write()
 
 
-def evaluate_checkpoint(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
-    """Evaluate the weights of `config.checkpoint`: of a run, of whose own configuration `config` is already made, or
-    public ones."""
-    with group.first_here():
-        splits = build_splits(config)
-    check_size(splits, training=False)
-    labels = labels_of(config, splits)
-    if is_foreign(str(config.checkpoint)):
-        model = load_foreign(config, labels, command.overrides)
-    else:
-        model = _load_own(config, labels)
-    task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1, multi_scale=config.evaluation.multi_scale)
-    if group.is_first():
-        run_folder.make(folder)
-        lines.attach(folder)
-        run_folder.write_config(folder, command.written)
-    evaluate_splits(config, folder, task, splits)
-    log.info("everything is in %s", folder)
+def _shown(loader: DataLoader[Any], name: str, progress_bar: bool) -> Iterator[Batch]:
+    """The batches, with a progress bar where the output is a terminal."""
+    hidden = not (progress_bar and sys.stderr.isatty() and group.is_first())
+    yield from track(loader, name, total=len(loader), console=Console(stderr=True), transient=True, disable=hidden)
 
 
-def _load_own(config: RunConfig, wanted: Mapping[str, LabelMap]) -> VisionModel:
-    path = str(config.checkpoint)
-    header = read_header(path)
-    for head, known in known_labels(f"checkpoint={path}", header.labels, wanted).items():
-        check_labels(f"checkpoint={path}", known, wanted[head])
-    model = build_model(config, wanted)
-    load_into(path, model, left_out=left_out(config, header))
-    return model
-
-
-def score_predictions(config: RunConfig, folder: Path) -> None:
-    """Score `config.predictions` against `config.data.annotations`, print the table, and keep it if `run_dir` is given.
+def score(job: Job, section: EvaluationConfig, *, predictions: str) -> None:
+    """Score a results file against `data.annotations`, print the table, and keep it if the user named a folder.
 
     Raises:
         InputError: no annotations are named, or one of the files does not fit.
     """
-    annotations = getattr(config.data, "annotations", None)
+    annotations = getattr(job.builder.data, "annotations", None)
     if annotations is None:
-        raise InputError(
-            f"predictions={config.predictions}: to be scored against what? say data=coco data.annotations=FILE"
-        )
+        raise InputError(f"predictions={predictions}: to be scored against what? say data=coco data.annotations=FILE")
     truth = load_annotations(annotations)
-    results = load_results(str(config.predictions), truth)
-    scores = evaluate_results(truth, results, config.evaluation.backend.value)
-    print_scores(scores, Console(), title=Path(str(config.predictions)).name)
-    if config.run_dir is not None:
-        run_folder.make(folder)
-        run_folder.write_metrics(folder, {"val": scores.figures()})
-        report = Report(config, folder)
-        report.add_results(Path(str(config.predictions)).name, truth, results, scores)
+    results = load_results(predictions, truth)
+    scores = evaluate_results(truth, results, section.backend.value)
+    name = Path(predictions).name
+    print_scores(scores, Console(), title=name)
+    if job.is_named:
+        run_folder.make(job.folder)
+        run_folder.write_metrics(job.folder, {"val": scores.figures()})
+        report = job.builder.report(job.folder)
+        report.add_results(name, truth, results, scores)
         report.write()
-
-
-def evaluate_artifact(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
-    """Evaluate `config.artifact` as a checkpoint is evaluated.
-
-    Raises:
-        InputError: the file, its runtime or the data do not fit.
-    """
-    model, labels = load_artifact(config)
-    splits = build_splits(config)
-    what, wanted = f"artifact={config.artifact}", labels_of(config, splits)
-    for name in wanted:
-        if name not in labels:
-            raise InputError(f"{what}: has no head {name}; it has {', '.join(labels)}: export it again")
-        check_labels(what, labels[name], wanted[name])
-    task = VisionTask(model, {}, config.optim, steps=1, steps_per_epoch=1)  # type: ignore[arg-type]
-    run_folder.make(folder)
-    lines.attach(folder)
-    run_folder.write_config(folder, command.written)
-    evaluate_splits(config, folder, task, splits)
-    log.info("everything is in %s", folder)

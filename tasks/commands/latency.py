@@ -14,7 +14,6 @@ from rich.table import Table
 from backbone.config import MobileNetConfig
 from backbone.disk import write_whole
 from backbone.errors import InputError
-from tasks.build import build_model
 from tasks.data.labels import LabelMap
 from tasks.runs import folder as run_folder
 from tasks.search.measure import Stopwatch
@@ -22,8 +21,8 @@ from tasks.search.pieces import pieces
 from tasks.search.table import LatencyTable
 
 if TYPE_CHECKING:
-    from tasks.config.run import RunConfig
-    from tasks.runs.log import RunLog
+    from tasks.commands.job import Job
+    from tasks.config.latency import LatencyConfig
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +30,22 @@ SLOWEST = 8
 """Pieces that are printed."""
 
 
-def latency(config: RunConfig, folder: Path, lines: RunLog) -> None:
+def latency(job: Job, section: LatencyConfig) -> None:
     """Measure every piece that the table does not have, and the whole network; `latency.json` holds the table.
 
     Raises:
         InputError: the backbone is not ours, the runtime is not installed, or the table does not fit.
     """
-    if not isinstance(config.backbone, MobileNetConfig):
+    builder = job.builder
+    if not isinstance(builder.backbone, MobileNetConfig):
         raise InputError("mode=latency: takes a MobileNet apart; name one of those, or backbone=searched")
-    section, size = config.latency, config.transform.image_size
+    size = builder.transform.image_size
     watch = Stopwatch(section)
     classes = LabelMap.numbered([str(number) for number in range(section.num_classes)])
-    model = build_model(config, dict.fromkeys(config.named_heads(), classes)).eval()
-    run_folder.make(folder)
-    lines.attach(folder)
-    path = folder / "latency.json" if section.table is None else Path(section.table)
+    model = builder.model(dict.fromkeys(builder.heads, classes)).eval()
+    run_folder.make(job.folder)
+    job.lines.attach(job.folder)
+    path = job.folder / "latency.json" if section.table is None else Path(section.table)
     table = LatencyTable(path, watch.about(), watch.piece)
     found = list(pieces(model, size))
     total = table.total(found)
@@ -67,5 +67,5 @@ def latency(config: RunConfig, folder: Path, lines: RunLog) -> None:
             total, whole.fast, whole.low, whole.high, 100 * result["error"],
         )  # fmt: skip
     Console().print(shown)
-    write_whole(folder / "latency_sum.json", json.dumps(result, indent=2))
-    log.info("everything is in %s", folder)
+    write_whole(job.folder / "latency_sum.json", json.dumps(result, indent=2))
+    log.info("everything is in %s", job.folder)

@@ -12,27 +12,16 @@ import lightning as L
 import torch
 
 from heads.ssdlite.head import SSDLite
-from tasks.build import (
-    build_data,
-    build_evaluators,
-    build_loggers,
-    build_model,
-    build_splits,
-    build_trainer,
-    labels_of,
-)
-from tasks.checkpoints.join_heads import start_heads
 from tasks.checkpoints.model_file import _header, check_labels, save_model
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.preflight import report_coverage, report_small
-from tasks.config.run import Command, RunConfig, Task
+from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
 from tasks.data.loading.workers import loading_explained
 from tasks.data.transforms.build import batch_mixing
 from tasks.distributed import group
 from tasks.distributed.norms import synchronise
 from tasks.distributed.sharing import check_size
-from tasks.predict.loading import load_model
 from tasks.runs import folder as run_folder
 from tasks.training.balance import BALANCES
 from tasks.training.callbacks import EvaluationLines, GracefulStop
@@ -44,6 +33,7 @@ from tasks.training.resume.claim import Stage
 from tasks.training.resume.keeper import CheckpointCallback, VerifiedFiles, check_facts
 from tasks.training.teacher import Teacher
 from tasks.training.time_split import TimeSplit
+from tasks.training.trainer import build_loggers, build_trainer
 from tasks.training.watchdog.disk import DiskSpace, full_disk_explained
 from tasks.training.watchdog.memory import MemoryGrowth
 from tasks.training.watchdog.nonfinite import FiniteLoss, RollBackError
@@ -53,12 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tasks.build import Builder
+    from tasks.commands.job import Job, LoadModel
+    from tasks.config.training import OptimConfig, TrainerConfig
     from tasks.data.labels import LabelMap
-    from tasks.data.loading.datamodule import DataModule
+    from tasks.data.loading.loaders import Loaders
     from tasks.data.splits import DataSplits, DetectionData, JointSplits
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
-    from tasks.runs.log import RunLog
     from tasks.training.resume.checkpoints import Checkpoint
     from tasks.training.resume.claim import RunLock
 
@@ -77,46 +69,52 @@ STATE = 4
 """Bytes of a checkpoint for each of the weights', at most: weights, their average and what the optimiser keeps."""
 
 
-def train(config: RunConfig, claim: RunLock, lines: RunLog, command: Command) -> bool:
-    """Train, or go on with the training that is in the folder; evaluate the best weights on every split, save.
+def train(
+    job: Job, claim: RunLock, *, seed: int, optim: OptimConfig, trainer: TrainerConfig, multi_scale: bool,
+    distill: str | None = None,
+) -> bool:  # fmt: skip
+    """Train, or resume the training that is in the folder; evaluate the best weights on every split, save.
 
+    Args:
+        multi_scale: evaluate segmentation at several scales in the end.
+        distill: checkpoint of a run whose logits are learned from besides the labels.
     Returns:
         Whether a signal ended it before its time.
     """
     with ExitStack() as ending, full_disk_explained(claim.folder):
         if claim.stage is Stage.begun:
             ending.enter_context(claim.held())
-        return _train(config, claim, lines, command, ending)
+        return _train(job, claim, ending, seed, optim, trainer, multi_scale, distill)
 
 
-def _train(config: RunConfig, claim: RunLock, lines: RunLog, command: Command, ending: ExitStack) -> bool:
-    folder = claim.folder
-    L.seed_everything(config.seed, verbose=False)
+def _train(
+    job: Job, claim: RunLock, ending: ExitStack, seed: int, optim: OptimConfig, trainer: TrainerConfig,
+    multi_scale: bool, distill: str | None,
+) -> bool:  # fmt: skip
+    builder, folder = job.builder, claim.folder
+    _ = builder.device  # whether there is one
+    L.seed_everything(seed, verbose=False)
     with group.first_here():
-        splits = build_splits(config)
+        splits = builder.splits()
     check_size(splits, training=True)
-    labels = labels_of(config, splits)
-    _introduce(config, splits, labels, command.choices)
-    model = _start(config, labels)
-    teacher = _teacher(config.distill, config.optim.distill_weight, model, labels)
-    header = _header(command, labels, model)
+    labels = builder.labels(splits)
+    _introduce(builder, splits, labels, job.command.choices.get("data"))
+    model = _start(builder, labels, trainer)
+    teacher = _teacher(job.load_model, distill, optim.distill_weight, model, labels)
+    header = _header(job.command, labels, model)
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
     if group.is_first():
         claim.note(finished=False)
-        lines.attach(folder)
+        job.lines.attach(folder)
         run_folder.write_config(folder, header.config)
-    for name, head in model.heads.items():
-        if isinstance(head, SSDLite):
-            boxes = cast("DetectionData", splits.of(name).train)
-            report_coverage(boxes, labels[name], head)
-            report_small(boxes, config.transform.image_size)
+    _report_boxes(model, splits, labels, builder.transform.image_size)
 
-    data = build_data(config, splits)
-    steps_per_epoch = -(-len(data.train_dataloader()) // config.trainer.accumulate)
-    steps = config.trainer.max_steps or steps_per_epoch * (config.trainer.max_epochs or 1)
-    data.steps = steps * config.trainer.accumulate
-    evaluators = build_evaluators(config, splits, "val")
+    data = builder.loaders(splits)
+    steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
+    steps = trainer.max_steps or steps_per_epoch * (trainer.max_epochs or 1)
+    data.steps = steps * trainer.accumulate
+    evaluators = builder.evaluators(splits, "val")
     stop = GracefulStop(steps)
     checkpoints = Checkpoints(folder / "checkpoints")
     disk = DiskSpace(folder)
@@ -128,49 +126,49 @@ def _train(config: RunConfig, claim: RunLock, lines: RunLog, command: Command, e
         _say_start(claim, resumed, steps)
         if resumed is not None:
             check_facts(folder, resumed, facts, group.place().world_size)
-        task = _task(config, model, evaluators, steps, steps_per_epoch, teacher)
-        split = TimeSplit(folder, synchronise=config.trainer.synchronise)
+        task = _task(
+            builder, model, evaluators, scaled(optim, _images_in_step(builder, trainer)), steps, steps_per_epoch, seed,
+            teacher,
+        )  # fmt: skip
+        split = TimeSplit(folder, synchronise=trainer.synchronise)
         keeper = CheckpointCallback(
-            checkpoints,
-            _monitor(task),
-            facts,
-            stop,
-            every=config.trainer.checkpoint_every,
-            average=MovingAverage(config.optim.ema_decay) if config.optim.ema_decay is not None else None,
+            checkpoints, _monitor(task), facts, stop,
+            every=trainer.checkpoint_every,
+            average=MovingAverage(optim.ema_decay) if optim.ema_decay is not None else None,
             resumed=resumed,
-            at_start=config.trainer.on_nonfinite is OnNonfinite.roll_back,
+            at_start=trainer.on_nonfinite is OnNonfinite.roll_back,
             disk=disk,
             timed=split.saving,
-        )
+        )  # fmt: skip
         try:
             with stop.listening():
-                _fit(config, folder, task, data, keeper, stop, split, steps_per_epoch)
+                _fit(builder, folder, task, data, keeper, stop, split, trainer)
         except RollBackError:
-            model = _start(config, labels)
+            model = _start(builder, labels, trainer)
         else:
             break
     if keeper.best and group.is_first():  # the others get them when the evaluation begins
         task.load_state_dict(keeper.best_weights())
     if group.is_first():
         save_model(folder / "model.safetensors", model, header)
-    task.multi_scale = config.evaluation.multi_scale
-    evaluate_splits(config, folder, task, splits)
+    evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale)
     if keeper.is_done and group.is_first():
         claim.note(finished=True)
     log.info("everything is in %s", folder)
     return stop.interrupted
 
 
-def _start(config: RunConfig, labels: Mapping[str, LabelMap]) -> VisionModel:
+def _start(builder: Builder, labels: Mapping[str, LabelMap], trainer: TrainerConfig) -> VisionModel:
     """The model as training begins."""
-    model = build_model(config, labels)
-    start_heads(config, model, labels)
-    if config.trainer.sync_batchnorm:
+    model = builder.starting_model(labels)
+    if trainer.sync_batchnorm:
         synchronise(model)
     return model
 
 
-def _teacher(path: str | None, weight: float, model: VisionModel, labels: Mapping[str, LabelMap]) -> Teacher | None:
+def _teacher(
+    load_model: LoadModel, path: str | None, weight: float, model: VisionModel, labels: Mapping[str, LabelMap]
+) -> Teacher | None:
     """The network of `distill`.
 
     Raises:
@@ -187,25 +185,36 @@ def _teacher(path: str | None, weight: float, model: VisionModel, labels: Mappin
     return teacher
 
 
+def _report_boxes(
+    model: VisionModel, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], image_size: int
+) -> None:
+    """Say of every detector how its default boxes meet the objects."""
+    for name, head in model.heads.items():
+        if isinstance(head, SSDLite):
+            boxes = cast("DetectionData", splits.of(name).train)
+            report_coverage(boxes, labels[name], head)
+            report_small(boxes, image_size)
+
+
 def _task(
-    config: RunConfig,
+    builder: Builder,
     model: VisionModel,
     evaluators: Mapping[str, Evaluator[Any]],
+    optim: OptimConfig,
     steps: int,
     steps_per_epoch: int,
+    seed: int,
     teacher: Teacher | None,
 ) -> VisionTask:
-    heads = config.named_heads()
+    heads = builder.heads
     return VisionTask(
         model,
         evaluators,
-        scaled(config.optim, images_in_step(config)),
+        optim,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        mixing=batch_mixing(config.transform, config.seed),
-        balance=BALANCES[config.optim.balance](
-            {name: head.loss_weight for name, head in heads.items() if head.lr_factor}
-        ),
+        mixing=batch_mixing(builder.transform, seed),
+        balance=BALANCES[optim.balance]({name: head.loss_weight for name, head in heads.items() if head.lr_factor}),
         factors={name: head.lr_factor for name, head in heads.items()},
         teacher=teacher,
     )
@@ -223,30 +232,30 @@ def _monitor(task: VisionTask) -> str:
 
 
 def _fit(
-    config: RunConfig,
+    builder: Builder,
     folder: Path,
     task: VisionTask,
-    data: DataModule,
+    data: Loaders,
     keeper: CheckpointCallback,
     stop: GracefulStop,
     split: TimeSplit,
-    steps_per_epoch: int,
+    config: TrainerConfig,
 ) -> None:
     """Train from where `keeper` goes on from, or from the start.
 
     Raises:
         RollBackError: begin again from the last checkpoint.
     """
-    resumed, steps = keeper.resumed, task.steps
+    resumed, steps, optim = keeper.resumed, task.steps, task.optim
     if resumed is not None and keeper.is_done:
         task.load_state_dict(resumed.state["state_dict"])
         return
-    every = config.trainer.validate_every
-    interval = steps_per_epoch * every if every else -(-steps // EVALUATIONS)
-    watched = FiniteLoss(folder, config.trainer.on_nonfinite, config.trainer.nonfinite_limit)
+    every = config.validate_every
+    interval = task.steps_per_epoch * every if every else -(-steps // EVALUATIONS)
+    watched = FiniteLoss(folder, data, config.on_nonfinite, config.nonfinite_limit)
     callbacks: list[Any] = [stop, watched, EvaluationLines(steps, _figures(task)), MemoryGrowth(steps), keeper]
-    if config.optim.heads_first:
-        callbacks.append(HeadsFirst(config.optim.heads_first))
+    if optim.heads_first:
+        callbacks.append(HeadsFirst(optim.heads_first))
     if keeper.average is not None:
         callbacks.append(keeper.average)
     callbacks.append(split)  # the last, so that the moving average is counted
@@ -254,26 +263,34 @@ def _fit(
     if resumed is not None:
         data.start_at(resumed.place.epoch, resumed.place.batch)
         how["plugins"] = [VerifiedFiles(resumed)]
+    rows, step = (resumed.rows, resumed.place.logged) if resumed else (0, None)
     trainer = build_trainer(
         config,
         folder,
+        builder.device,
+        find_unused=len(builder.heads) > 1 or optim.heads_first > 0,
         callbacks=callbacks,
-        logger=build_loggers(
-            config, folder, rows=resumed.rows if resumed else 0, step=resumed.place.logged if resumed else None
-        ),
-        log_every_n_steps=config.logger.every_steps if isinstance(config.logger, LoggerConfig) else 50,
+        logger=build_loggers(builder.logger, folder, rows=rows, step=step),
+        log_every_n_steps=builder.logger.every_steps if isinstance(builder.logger, LoggerConfig) else 50,
         max_steps=steps,
-        val_check_interval=interval * config.trainer.accumulate,
-        accumulate_grad_batches=config.trainer.accumulate,
+        val_check_interval=interval * config.accumulate,
+        accumulate_grad_batches=config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.trainer.gradient_clip,
+        gradient_clip_val=config.gradient_clip,
         enable_checkpointing=False,
         **how,
     )
-    log.info("training: %d steps of %s on %s", steps, _images(config), trainer.strategy.root_device)
+    images = _images(builder, config)
+    log.info("training: %d steps of %s on %s", steps, images, trainer.strategy.root_device)
     with keeper.going_on(), loading_explained():
-        trainer.fit(task, data, ckpt_path=resumed.path if resumed else None, weights_only=True)
+        trainer.fit(
+            task,
+            data.train(),
+            data.evaluation(data.splits.val),
+            ckpt_path=resumed.path if resumed else None,
+            weights_only=True,
+        )
 
 
 def _facts(
@@ -301,29 +318,31 @@ def _say_start(claim: RunLock, resumed: Checkpoint | None, steps: int) -> None:
         log.info("%s holds no checkpoint yet: the training begins again", claim.folder)
 
 
-def images_in_step(config: RunConfig) -> int:
+def _images_in_step(builder: Builder, trainer: TrainerConfig) -> int:
     """Of all processes together."""
-    batch: int = config.data.batch_size
-    return batch * group.place().world_size * config.trainer.accumulate
+    batch: int = builder.data.batch_size
+    return batch * group.place().world_size * trainer.accumulate
 
 
-def _images(config: RunConfig) -> str:
+def _images(builder: Builder, trainer: TrainerConfig) -> str:
     """What a step sees, in words."""
-    ranks, batches = group.place().world_size, config.trainer.accumulate
+    ranks, batches, size = group.place().world_size, trainer.accumulate, builder.data.batch_size
     if ranks == batches == 1:
-        return f"{config.data.batch_size} images"
-    parts = [f"{config.data.batch_size} in a batch"]
+        return f"{size} images"
+    parts = [f"{size} in a batch"]
     parts += [f"{batches} batches"] * (batches > 1) + [f"{ranks} processes"] * (ranks > 1)
-    return f"{images_in_step(config)} images ({', '.join(parts)})"
+    return f"{_images_in_step(builder, trainer)} images ({', '.join(parts)})"
 
 
 def _introduce(
-    config: RunConfig, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], choices: Mapping[str, str]
+    builder: Builder, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], data: str | None
 ) -> None:
+    """Say what is learned from.
+
+    Args:
+        data: the option that was chosen.
+    """
     sizes = f"{len(splits.train)} training and {len(splits.val)} validation images"
-    built_in = f" (built in; {REAL_DATA[config.task]})" if choices.get("data") == "shapes" else ""
+    built_in = f" (built in; {REAL_DATA[builder.task]})" if data == "shapes" else ""
     classes = [f"{known.num_classes} classes{f' for {name}' * (len(labels) > 1)}" for name, known in labels.items()]
-    log.info(
-        "data: %s%s, %s, %s, %d px",
-        choices.get("data"), built_in, sizes, ", ".join(classes), config.transform.image_size,
-    )  # fmt: skip
+    log.info("data: %s%s, %s, %s, %d px", data, built_in, sizes, ", ".join(classes), builder.transform.image_size)

@@ -169,6 +169,31 @@ class RunConfig:
                 " with its checkpoint"
             )
 
+    @property
+    def can_share(self) -> bool:
+        """Whether several processes can share the work: a model is trained, or evaluated on images."""
+        scores = self.predictions is not None or self.artifact is not None
+        return self.mode is Mode.train or (self.mode is Mode.evaluate and not scores)
+
+    @property
+    def max_side(self) -> int | None:
+        """Longest side in pixels at which the model sees an image of any size, by all that limits it; None: any.
+
+        An exported file takes one size: larger images are shrunk to it, answers are not.
+        """
+        limits = [getattr(self.transform, "max_side", None)]
+        if self.artifact is not None or self.mode is Mode.export:
+            limits.append(self.transform.image_size)
+        if self.mode is Mode.predict:
+            limits.append(self.predict.max_side)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def main_metrics(self) -> tuple[str, ...]:
+        """Names of the heads' main metrics, as `metrics.json` has them."""
+        prefixed, heads = self.task is Task.multitask, self.named_heads().items()
+        return tuple(f"{f'{name}/' * prefixed}{head.metric or head.kind.main_metric}" for name, head in heads)
+
     def named_heads(self) -> dict[str, HeadConfig]:
         """Every head by its name. A single task is the case of one head, which has the name of the task."""
         if self.task is Task.multitask:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from tasks.config.training import TrainerConfig
 
@@ -202,3 +202,13 @@ def total(values: Tensor) -> Tensor:
 def mean(values: Tensor) -> Tensor:
     """The mean over all processes; see `total`."""
     return total(values) / _place.world_size if _place.world_size > 1 else values.detach()
+
+
+def share_weights(model: nn.Module) -> None:
+    """Give all processes the first one's weights and statistics."""
+    if _place.world_size == 1:
+        return
+    for tensor in model.state_dict().values():
+        sent = tensor.contiguous()
+        dist.broadcast(sent, src=0)
+        tensor.copy_(sent)

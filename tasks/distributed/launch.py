@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from backbone.errors import InputError
 from tasks.config.training import Strategy
 from tasks.distributed import starter
-from tasks.distributed.world import started, trains_or_evaluates
+from tasks.distributed.world import started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.config.run import RunConfig
+    from tasks.config.training import TrainerConfig
 
 FAILED = 1
 PATIENCE_S = 7 * 24 * 3600
@@ -31,21 +31,20 @@ PATIENCE_S = 7 * 24 * 3600
 POLL_S = 0.05
 
 
-def processes(config: RunConfig) -> int:
+def processes(trainer: TrainerConfig, *, mode: str, can_share: bool) -> int:
     """How many processes to start here; 1: none, this one does it.
 
+    Args:
+        mode, can_share: see `tasks.distributed.world.check`.
     Raises:
         InputError: several for what works in one, or more than there are GPUs.
     """
-    trainer = config.trainer
     several = trainer.strategy is Strategy.ddp
     if started() is not None or not ((trainer.devices or 1) > 1 or several):
         return 1
-    if (trainer.devices or 1) > 1 and not trains_or_evaluates(config):
-        raise InputError(
-            f"trainer.devices={trainer.devices}: mode={config.mode.value} works in one process; leave it out"
-        )
-    if not trains_or_evaluates(config):
+    if not can_share:
+        if (trainer.devices or 1) > 1:
+            raise InputError(f"trainer.devices={trainer.devices}: mode={mode} works in one process; leave it out")
         return 1
     if trainer.accelerator == "cpu":
         return trainer.devices or 1

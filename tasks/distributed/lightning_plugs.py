@@ -13,7 +13,6 @@ from tasks.distributed import group
 if TYPE_CHECKING:
     import lightning as L
 
-    from tasks.config.run import RunConfig
     from tasks.distributed.world import World
 
 
@@ -59,20 +58,21 @@ class Environment(ClusterEnvironment):
         return self._world.rank // self._world.local_world_size
 
 
-def devices_and_strategy(config: RunConfig) -> dict[str, Any]:
-    """For Lightning's trainer.
+def devices_and_strategy(timeout_s: int, *, find_unused: bool) -> dict[str, Any]:
+    """Arguments of Lightning's trainer. Buffers are not broadcast: `VisionTask` averages batch statistics.
 
-    Buffers are not broadcast: `VisionTask` averages batch statistics. Parameters may have no gradient where several
-    heads learn from images that not all are labelled for, and where the backbone waits.
+    Args:
+        timeout_s: seconds that a process waits for the others.
+        find_unused: whether parameters may have no gradient in a step.
     """
     world = group.place()
     if world.world_size == 1:
         return {"devices": 1}
     strategy = DDPStrategy(
         cluster_environment=Environment(world),
-        timeout=timedelta(seconds=config.trainer.timeout),
+        timeout=timedelta(seconds=timeout_s),
         broadcast_buffers=False,
-        find_unused_parameters=len(config.named_heads()) > 1 or config.optim.heads_first > 0,
+        find_unused_parameters=find_unused,
     )
     return {"devices": world.local_world_size, "num_nodes": world.nodes, "strategy": strategy}
 

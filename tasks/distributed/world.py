@@ -15,7 +15,7 @@ from backbone.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tasks.config.run import RunConfig
+    from tasks.config.training import TrainerConfig
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_NODES")
@@ -105,13 +105,15 @@ def first_node(nodes: str) -> str:
     return "".join(part or "" for part in match.groups())
 
 
-def check(config: RunConfig, world: World | None) -> None:
+def check(trainer: TrainerConfig, world: World | None, *, mode: str, can_share: bool) -> None:
     """Whether the configuration and the processes that were started fit.
 
+    Args:
+        mode: its name, for the message.
+        can_share: whether it works in several processes.
     Raises:
         InputError: they do not.
     """
-    trainer = config.trainer
     if world is None:
         if (trainer.num_nodes or 1) > 1:
             raise InputError(
@@ -119,11 +121,9 @@ def check(config: RunConfig, world: World | None) -> None:
                 f" {trainer.num_nodes} --nproc-per-node N --rdzv-endpoint HOST:PORT -m tasks.run .., or by srun"
             )
         return
-    if not trains_or_evaluates(config):
+    if not can_share:
         raise InputError(
-            f"mode={config.mode.value}: {world.started_by} started {world.world_size} processes, this works in one;"
-            " start"
-            " it alone"
+            f"mode={mode}: {world.started_by} started {world.world_size} processes, this works in one; start it alone"
         )
     counts = ("devices", trainer.devices, world.local_world_size), ("num_nodes", trainer.num_nodes, world.nodes)
     for name, given, there in counts:
@@ -131,12 +131,6 @@ def check(config: RunConfig, world: World | None) -> None:
             raise InputError(
                 f"trainer.{name}={given}: {world.started_by} started {there}; say trainer.{name}={there} or null"
             )
-
-
-def trains_or_evaluates(config: RunConfig) -> bool:
-    """Whether several processes can share the work: a model is trained, or evaluated on images."""
-    mode = config.mode.value
-    return mode == "train" or (mode == "evaluate" and config.predictions is None and config.artifact is None)
 
 
 _first_to_speak: Callable[[], bool] | None = None

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks.data.files.images import read_image
     from tasks.predict.loading import load
-    from tasks.predict.predictor import Prediction, Predictor
+    from tasks.predictor import Prediction, Predictor
 
 __all__ = ["Prediction", "Predictor", "load", "read_image"]
 
 _HOME = {
-    "Prediction": "tasks.predict.predictor",
-    "Predictor": "tasks.predict.predictor",
+    "Prediction": "tasks.predictor",
+    "Predictor": "tasks.predictor",
     "load": "tasks.predict.loading",
     "read_image": "tasks.data.files.images",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.report.charts import Series, line_chart
 from tasks.report.html import Html, tag
-from tasks.training.csv_log import STEP, rows_of
+from tasks.runs.tables import STEP, rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path

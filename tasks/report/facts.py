@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tasks.config.run import RunConfig
+    from tasks.config.run import Task
 
 OWN_WEIGHTS = "model.safetensors"
 TIME = "time.json"
@@ -36,9 +36,29 @@ PARTS_OF_TIME = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a page says of a run besides its metrics.
+
+    Attributes:
+        task: what is learned.
+        kinds: what each head learns, by its name.
+        checkpoint: the file evaluated; None after a training, and for what has no checkpoint.
+        predictions: the results file that is scored; None where a model is evaluated.
+        seed, precision: of the run.
+    """
+
+    task: Task
+    kinds: Mapping[str, str]
+    checkpoint: str | None = None
+    predictions: str | None = None
+    seed: int = 0
+    precision: str = "32-true"
+
+
 @dataclass(slots=True)
-class Facts:
-    """What is known of a run.
+class Weights:
+    """Where weights come from.
 
     Attributes:
         header: of the weights; None for public ones and for a results file.
@@ -54,7 +74,7 @@ class Facts:
         return self.header is not None and {**self.header.provenance, "pretrained": None} == self.here
 
 
-def collect(folder: Path, checkpoint: str | None) -> Facts:
+def collect(folder: Path, checkpoint: str | None) -> Weights:
     """From the run folder's own weights, or the header of `checkpoint`."""
     own = folder / OWN_WEIGHTS
     header = None
@@ -62,20 +82,21 @@ def collect(folder: Path, checkpoint: str | None) -> Facts:
         header = read_header(str(own))
     elif checkpoint is not None and not is_foreign(checkpoint):
         header = read_header(checkpoint)
-    return Facts(header, provenance(None))
+    return Weights(header, provenance(None))
 
 
-def run_section(facts: Facts, config: RunConfig, folder: Path, sizes: Mapping[str, int]) -> Html:
+def run_section(weights: Weights, run: RunFacts, folder: Path, sizes: Mapping[str, int]) -> Html:
     """Tables of the run.
 
     Args:
+        weights: that were evaluated.
         sizes: images of every split.
     """
     table = tag(
-        "figure", tag("figcaption", tag("b", "What was run")), _table(_rows(facts, config, sizes)), class_="card"
+        "figure", tag("figcaption", tag("b", "What was run")), _table(_rows(weights, run, sizes)), class_="card"
     )
     timed = _time(folder / TIME)
-    written = facts.header.config if facts.header is not None else None
+    written = weights.header.config if weights.header is not None else None
     configuration = folded("Configuration", "of the training", _tree(written)) if written is not None else None
     return tag(
         "section",
@@ -99,9 +120,9 @@ def peak_memory() -> dict[str, int]:
     return {name: size for name, size in found.items() if size}
 
 
-def _rows(facts: Facts, config: RunConfig, sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+def _rows(weights: Weights, run: RunFacts, sizes: Mapping[str, int]) -> list[tuple[str, str]]:
     rows = []
-    header = facts.header
+    header = weights.header
     if header is not None:
         trained = header.config
         choices = header.choices
@@ -112,16 +133,16 @@ def _rows(facts: Facts, config: RunConfig, sizes: Mapping[str, int]) -> list[tup
             ("trained on", _data(trained, choices)),
             ("training", _training(trained, optim, trainer)),
         ]
-    elif config.checkpoint is not None:
-        rows.append(("weights", f"{config.checkpoint}, evaluated as they are"))
-    elif config.predictions is not None:
-        rows.append(("results", config.predictions))
-    if header is not None and config.checkpoint is not None:
-        rows.append(("checkpoint", config.checkpoint))
+    elif run.checkpoint is not None:
+        rows.append(("weights", f"{run.checkpoint}, evaluated as they are"))
+    elif run.predictions is not None:
+        rows.append(("results", run.predictions))
+    if header is not None and run.checkpoint is not None:
+        rows.append(("checkpoint", run.checkpoint))
     if sizes:
         rows.append(("images", ", ".join(f"{count:,} {name}" for name, count in sizes.items())))
-    rows += _versions(facts)
-    rows.append(("seed", f"{config.seed}; precision {config.trainer.precision}"))
+    rows += _versions(weights)
+    rows.append(("seed", f"{run.seed}; precision {run.precision}"))
     rows.append(
         (
             "peak memory",
@@ -157,10 +178,10 @@ def _training(config: Mapping[str, Any], optim: Mapping[str, Any], trainer: Mapp
     return ", ".join(said)
 
 
-def _versions(facts: Facts) -> list[tuple[str, str]]:
+def _versions(weights: Weights) -> list[tuple[str, str]]:
     rows = []
-    trained = facts.header.provenance if facts.header is not None else None
-    for what, source in (("trained with", trained), ("evaluated with", None if facts.trained_here else facts.here)):
+    trained = weights.header.provenance if weights.header is not None else None
+    for what, source in (("trained with", trained), ("evaluated with", None if weights.trained_here else weights.here)):
         if source is not None:
             versions = {"python": source.get("python"), **source.get("versions", {})}
             rows.append((what, ", ".join(f"{name} {version}" for name, version in versions.items() if version)))

@@ -14,23 +14,22 @@ from tasks.config.run import Task
 from tasks.evaluators.classification import ClassificationEvaluator
 from tasks.evaluators.detection import DetectionEvaluator
 from tasks.evaluators.segmentation import SegmentationEvaluator
-from tasks.papers.references import Reference, references
 from tasks.report.beside import beside_section, images_seen, read_runs
 from tasks.report.classification import classification_body
 from tasks.report.curves import curves
 from tasks.report.detection import detection_body, results_body
-from tasks.report.facts import collect, run_section
+from tasks.report.facts import RunFacts, collect, run_section
 from tasks.report.figures import tiles
 from tasks.report.html import Html, number_of, tag
 from tasks.report.segmentation import segmentation_body
 from tasks.runs.log import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tasks.config.run import RunConfig
     from tasks.evaluators.base import Evaluator
     from tasks.metrics.coco_map import CocoScores
+    from tasks.papers.references import Reference
 
 NAME = "report.html"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -48,14 +47,24 @@ class Report:
     """Collects what every head came to on every split, and writes the page.
 
     Args:
-        config: of the run.
         folder: of the run; weights, log and times are looked for in it.
+        facts: of the run.
+        beside: folders of other runs to stand beside this one.
+        references: what was published, by the head's name and the number of images.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
-        self.config = config
+    def __init__(
+        self,
+        folder: Path,
+        facts: RunFacts,
+        *,
+        beside: Sequence[str] = (),
+        references: Callable[[str, int], list[Reference]] = lambda head, images: [],
+    ) -> None:
         self.folder = folder
-        self._runs = read_runs(config.evaluation.beside)
+        self._facts = facts
+        self._references = references
+        self._runs = read_runs(beside)
         self._beside: Html | None = None
         self._sections: list[tuple[str, str, Html]] = []
         self._sizes: dict[str, int] = {}
@@ -66,13 +75,12 @@ class Report:
         spent = duration(monotonic() - self._clock)
         for name, evaluator in evaluators.items():
             images = self._sizes[split] = len(evaluator.data)
-            beside = self._references(evaluator, split, images)
+            beside = self._references(name, images) if split == "val" else []
             note = f"{number_of(images, 'images')}, evaluated and written in {spent}"
             self._add(name, split, note, _body(evaluator, beside))
         if split == "val" and self._runs:
-            trained_in = self.folder if self.config.checkpoint is None else Path(self.config.checkpoint).parent
-            kinds = {name: head.kind.value for name, head in self.config.named_heads().items()}
-            self._beside = beside_section(self._runs, evaluators, kinds, images_seen(trained_in))
+            trained_in = self.folder if self._facts.checkpoint is None else Path(self._facts.checkpoint).parent
+            self._beside = beside_section(self._runs, evaluators, self._facts.kinds, images_seen(trained_in))
         self._clock = monotonic()
 
     def add_results(
@@ -101,7 +109,7 @@ class Report:
         """The page."""
         title = f"{self.folder.resolve().name} · Trident"
         drawn = curves(self.folder / "csv" / "metrics.csv")
-        facts = collect(self.folder, self.config.checkpoint)
+        weights = collect(self.folder, self._facts.checkpoint)
         training = tag("section", tag("h2", "Training"), drawn, id="training") if drawn else None
         links = [(f"part{number}", name) for number, (name, _, _) in enumerate(self._sections)]
         links += [("training", "training")] * (training is not None) + [("run", "the run")]
@@ -123,7 +131,7 @@ class Report:
             tag("nav", [tag("a", name, href=f"#{place}") for place, name in links]),
             class_="top",
         )
-        run = run_section(facts, self.config, self.folder, self._sizes)
+        run = run_section(weights, self._facts, self.folder, self._sizes)
         end = tag("footer", "Figures are those of metrics.json. This file needs no network and runs no script.")
         body = tag("body", top, tag("main", self._beside, sections, training, run), end)
         return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
@@ -134,18 +142,8 @@ class Report:
         self._sections.append((f"{name} · {split}", split, section))
 
     def _title(self) -> str:
-        done = "training" if self.config.checkpoint is None and self.config.predictions is None else "evaluation"
-        return f"{VERBS[self.config.task]} {done}"
-
-    def _references(self, evaluator: Evaluator[Any], split: str, images: int) -> list[Reference]:
-        if split != "val":
-            return []
-        config = self.config
-        known = config.named_heads().get(evaluator.name)
-        return references(
-            _task_of(evaluator), backbone=config.backbone, head=known and known.head, data=config.data,
-            transform=config.transform, multi_scale=config.evaluation.multi_scale, images=images,
-        )  # fmt: skip
+        done = "training" if self._facts.checkpoint is None and self._facts.predictions is None else "evaluation"
+        return f"{VERBS[self._facts.task]} {done}"
 
 
 def _body(evaluator: Evaluator[Any], beside: list[Reference]) -> Html:
@@ -159,15 +157,6 @@ def _body(evaluator: Evaluator[Any], beside: list[Reference]) -> Html:
             return segmentation_body(evaluator, beside)
         case _:
             return tiles([(name, name, number) for name, number in evaluator.figures().items()])
-
-
-def _task_of(evaluator: Evaluator[Any]) -> Task | None:
-    kinds = {
-        DetectionEvaluator: Task.detection,
-        ClassificationEvaluator: Task.classification,
-        SegmentationEvaluator: Task.segmentation,
-    }
-    return next((task for kind, task in kinds.items() if isinstance(evaluator, kind)), None)
 
 
 def _mark() -> Html:

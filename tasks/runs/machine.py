@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import cv2
 import torch
 
 from backbone.errors import InputError
 
+if TYPE_CHECKING:
+    from tasks.config.training import TrainerConfig
+
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 """glibc's names for mallopt, from malloc.h."""
 
 
-def tune() -> None:
-    """Keep freed memory for the next step, and OpenCV to one thread beside torch's.
+def tune(*, deterministic: bool = False) -> None:
+    """Keep freed memory for the next step, and OpenCV to one thread beside torch's; use algorithms that repeat.
 
     Training allocates and frees the same large buffers in every step. glibc returns each to the kernel, which has to
     zero its pages again; on a CPU that costs more than a tenth of a step.
     """
     cv2.setNumThreads(1)
     torch.set_float32_matmul_precision("high")
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS asks for then
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
@@ -30,15 +38,18 @@ def tune() -> None:
             libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def check_accelerator(name: str) -> None:
-    """See that this machine has what `trainer.accelerator` names.
+def device_of(trainer: TrainerConfig) -> torch.device:
+    """The device of `trainer.accelerator`; of several GPUs the one of this process.
 
     Raises:
-        InputError: it has not; the message names what it has.
+        InputError: this machine has none, the message names what it has; or it has not `trainer.precision`.
     """
-    from lightning.pytorch.accelerators import AcceleratorRegistry  # takes seconds
-
-    there = {kind for kind, entry in AcceleratorRegistry.items() if entry["accelerator"].is_available()}
-    allowed = sorted({"auto", *there, *(["gpu"] if there & {"cuda", "mps"} else [])})
-    if name not in allowed:
+    there = [name for name, has in (("mps", torch.backends.mps), ("cuda", torch.cuda)) if has.is_available()]
+    name = trainer.accelerator
+    if name not in ("auto", "cpu", *there, *["gpu"] * bool(there)):
+        allowed = sorted({"auto", "cpu", *there, *["gpu"] * bool(there)})
         raise InputError(f"trainer.accelerator={name}: this machine has none; must be one of {', '.join(allowed)}")
+    kind = [*there, "cpu"][0] if name in ("auto", "gpu") else name
+    if trainer.precision == "16-mixed" and kind == "cpu":
+        raise InputError("trainer.precision=16-mixed: needs a GPU; on the CPU say bf16-mixed or 32-true")
+    return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from backbone.disk import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+STEP = "step"
+"""Column that every log of metrics has."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that spreadsheets compute instead of showing it."""
 
@@ -35,3 +37,36 @@ def _cell(value: Any) -> Any:
         return value
     text = str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a log of metrics by step, by column, up to the first line that is none of its own."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        columns: list[str] | None = None
+        for line in file:
+            cells = _cells(line) if line.endswith("\n") else []
+            if columns is None:
+                columns = cells
+                if STEP not in columns or len(set(columns)) < len(columns):
+                    return
+            elif len(cells) == len(columns) and all(_is_number(cell) for cell in cells):
+                yield dict(zip(columns, cells, strict=True))
+            else:
+                return
+
+
+def _cells(line: str) -> list[str]:
+    """Of a line; none where it is no line of a table."""
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return []
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is empty or a number."""
+    try:
+        float(cell or "0")
+    except ValueError:
+        return False
+    return True

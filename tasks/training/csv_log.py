@@ -12,15 +12,13 @@ from lightning.pytorch.loggers.logger import Logger
 
 from backbone.disk import sync, whole_file
 from tasks.distributed.group import is_first
+from tasks.runs.tables import STEP, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
-
-STEP = "step"
-"""Column that every table has."""
 
 
 class CsvLog(Logger):
@@ -121,36 +119,3 @@ class CsvLog(Logger):
             log.warning("%s: is damaged: %d of its %d rows are left", self._path, self.rows, keep)
         if columns:
             self._rewrite(columns, self.rows)
-
-
-def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a table that `CsvLog` wrote, by column, up to the first line that is none of its own."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        columns: list[str] | None = None
-        for line in file:
-            cells = _cells(line) if line.endswith("\n") else []
-            if columns is None:
-                columns = cells
-                if STEP not in columns or len(set(columns)) < len(columns):
-                    return
-            elif len(cells) == len(columns) and all(_is_number(cell) for cell in cells):
-                yield dict(zip(columns, cells, strict=True))
-            else:
-                return
-
-
-def _cells(line: str) -> list[str]:
-    """Of a line; none where it is no line of a table."""
-    try:
-        return next(csv.reader([line]))
-    except csv.Error:
-        return []
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell is empty or a number."""
-    try:
-        float(cell or "0")
-    except ValueError:
-        return False
-    return True

@@ -58,7 +58,7 @@ def test_a_key_is_told_with_type_default_and_meaning() -> None:
 
 def test_a_group_is_told_with_its_options_and_keys() -> None:
     text = about("head")
-    assert text.startswith("head=OPTION: deeplabv3, linear, ssdlite\n")
+    assert text.startswith("head=OPTION: deeplabv3, linear, lraspp, ssdlite\n")
     assert "head.nms_iou=" in text
 
 

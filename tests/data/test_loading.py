@@ -17,9 +17,9 @@ from heads.structures import Batch, DetectionTargets
 from tasks.commands.preflight import report_small
 from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig
-from tasks.data.loading import datamodule as datamodule_module
+from tasks.data.loading import loaders as loaders_module
 from tasks.data.loading.collate import Collate
-from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.loaders import Loaders
 from tasks.data.loading.sampling import EvaluationSampler, TrainingSampler, TransformedData
 from tasks.data.loading.workers import clean_error, default_workers, start_worker
 from tasks.data.transforms.config import SSDTransformConfig
@@ -72,12 +72,12 @@ COLLATE = Collate({"detection": "detection"})
 
 def module_of(
     splits: DataSplits, config: CocoConfig, seed: int = 0, transform: SSDTransformConfig | None = None
-) -> DataModule:
-    return DataModule(splits, config, transform or SSDTransformConfig(image_size=32), COLLATE.kinds, seed)
+) -> Loaders:
+    return Loaders(splits, config, transform or SSDTransformConfig(image_size=32), COLLATE.kinds, seed)
 
 
-def epoch(module: DataModule, number: int) -> list[Batch]:
-    loader = module.train_dataloader()
+def epoch(module: Loaders, number: int) -> list[Batch]:
+    loader = module.train()
     assert isinstance(loader.sampler, TrainingSampler)
     loader.sampler.set_epoch(number)
     return list(loader)
@@ -154,7 +154,7 @@ def test_the_same_batches_for_any_number_of_workers(splits: DataSplits, config: 
     plain = epoch(module_of(splits, config, seed=1), 2)
     config.workers = 2
     module = module_of(splits, config, seed=1)
-    loader = module.train_dataloader()
+    loader = module.train()
     assert isinstance(loader.sampler, TrainingSampler)
     for number in (2, 0, 2):
         loader.sampler.set_epoch(number)
@@ -172,21 +172,19 @@ def test_seed_and_epoch_change_the_batches(splits: DataSplits, config: CocoConfi
 
 def test_evaluation_sees_everything_in_order_unchanged(splits: DataSplits, config: CocoConfig) -> None:
     module = module_of(splits, config)
-    for loader in (module.val_dataloader(), module.test_dataloader(), module.predict_dataloader()):
-        batches = list(loader)
-        assert [batch.image_ids.tolist() for batch in batches] == [[1, 2, 3, 4], [5]]
-        expected = EvalTransform(32)(splits.val[4])
-        np.testing.assert_array_equal(batches[1].images[0].permute(1, 2, 0).numpy(), expected.image)
-        assert targets_of(batches[0]).labels.tolist() == [[-1, -1], [1, -1], [1, 1], [-1, -1]]
-    splits.test = splits.train
-    assert len(list(module.test_dataloader())) == 3
+    batches = list(module.evaluation(splits.val))
+    assert [batch.image_ids.tolist() for batch in batches] == [[1, 2, 3, 4], [5]]
+    expected = EvalTransform(32)(splits.val[4])
+    np.testing.assert_array_equal(batches[1].images[0].permute(1, 2, 0).numpy(), expected.image)
+    assert targets_of(batches[0]).labels.tolist() == [[-1, -1], [1, -1], [1, 1], [-1, -1]]
+    assert len(list(module.evaluation(splits.train))) == 3
 
 
 def test_ranks_share_the_images(splits: DataSplits, config: CocoConfig) -> None:
     seen = []
     for rank in range(2):
-        module = DataModule(splits, config, SSDTransformConfig(image_size=32), COLLATE.kinds, rank=rank, world_size=2)
-        seen += [batch.image_ids for batch in module.val_dataloader()]
+        module = Loaders(splits, config, SSDTransformConfig(image_size=32), COLLATE.kinds, rank=rank, world_size=2)
+        seen += [batch.image_ids for batch in module.evaluation(splits.val)]
     assert sorted(torch.cat(seen).tolist()) == [1, 2, 3, 4, 5]
 
 
@@ -204,7 +202,7 @@ def test_error_of_a_worker_reads_as_it_was_raised(splits: DataSplits, config: Co
     file.write_bytes(file.read_bytes()[:-40])
     config.workers = workers
     with pytest.raises(InputError, match="broken JPEG") as raised:
-        list(module_of(splits, config).val_dataloader())
+        list(module_of(splits, config).evaluation(splits.val))
     assert ("Traceback" in str(raised.value)) == (workers > 0)
     message = str(clean_error(raised.value))
     assert message.startswith(f"{file}: broken JPEG (")
@@ -227,7 +225,7 @@ def test_workers_start_in_a_process_that_used_threads_of_opencv(splits: DataSpli
     cv2.setNumThreads(4)
     cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000))
     config.workers = 1
-    assert len(list(module_of(splits, config).val_dataloader())) == 2
+    assert len(list(module_of(splits, config).evaluation(splits.val))) == 2
 
 
 @pytest.mark.parametrize(("cores", "devices", "expected"), [(1, 1, 1), (2, 1, 1), (4, 1, 3), (64, 1, 8), (16, 4, 3)])
@@ -237,9 +235,9 @@ def test_default_workers(monkeypatch: pytest.MonkeyPatch, cores: int, devices: i
 
 
 def test_loader_settings(splits: DataSplits, config: CocoConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datamodule_module, "default_workers", lambda devices: 2)
+    monkeypatch.setattr(loaders_module, "default_workers", lambda devices: 2)
     config.workers = None
-    loader = module_of(splits, config).train_dataloader()
+    loader = module_of(splits, config).train()
     assert (loader.num_workers, loader.persistent_workers) == (2, True)
     assert loader.pin_memory == torch.cuda.is_available()
 

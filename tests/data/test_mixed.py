@@ -18,7 +18,7 @@ from tasks.data.build import Need, build_joint, build_splits
 from tasks.data.config import CocoConfig, MixedConfig, ShapesConfig
 from tasks.data.datasets.mixed import MixedData
 from tasks.data.loading.collate import Collate
-from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.loaders import Loaders
 from tasks.data.loading.mixed import MixedSampler, shares
 from tasks.data.sample import Sample
 from tasks.data.splits import JointSplits
@@ -112,16 +112,16 @@ def test_a_share_too_small_for_batch_statistics() -> None:
         shares(["a", "b"], {"a": 7, "b": 1}, 8)
 
 
-def module(workers: int, seed: int = 0) -> DataModule:
+def module(workers: int, seed: int = 0) -> Loaders:
     data = MixedData({"a": Numbers(11), "b": Numbers(4)}, {"a": ["objects"], "b": ["regions"]})
     config = MixedConfig(parts={"a": 1, "b": 1}, ratio={"a": 2, "b": 1}, batch_size=6, workers=workers)
     kinds = {"objects": "detection", "regions": "segmentation"}
     splits = JointSplits(train=data, val=data, test=None, heads={})
-    return DataModule(splits, config, JointTransformConfig(image_size=32, photometric=False), kinds, seed)
+    return Loaders(splits, config, JointTransformConfig(image_size=32, photometric=False), kinds, seed)
 
 
-def batches(module: DataModule) -> Iterator[Batch]:
-    yield from module.train_dataloader()
+def batches(module: Loaders) -> Iterator[Batch]:
+    yield from module.train()
 
 
 def test_workers_change_nothing() -> None:
@@ -146,7 +146,8 @@ def test_heads_get_the_rows_that_they_have_labels_for() -> None:
 
 def test_evaluation_sees_every_image_once() -> None:
     seen: dict[str, list[int]] = {"objects": [], "regions": []}
-    for batch in module(0).val_dataloader():
+    data = module(0)
+    for batch in data.evaluation(data.splits.val):
         for head, ids in seen.items():
             ids += batch.of(head).image_ids.tolist()
     assert {head: sorted(ids) for head, ids in seen.items()} == {"objects": list(range(11)), "regions": list(range(4))}

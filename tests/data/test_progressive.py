@@ -12,7 +12,7 @@ from backbone.errors import InputError
 from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig
 from tasks.data.files.encoded import EncodedSample
-from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.loaders import Loaders
 from tasks.data.loading.progressive import ProgressiveSampler
 from tasks.data.loading.sampling import TrainingSampler, TransformedData
 from tasks.data.transforms.build import growing_size, train_transform
@@ -42,10 +42,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def module(root: Path, workers: int = 0, steps: int | None = 6) -> DataModule:
+def module(root: Path, workers: int = 0, steps: int | None = 6) -> Loaders:
     """Three steps an epoch."""
     config = FolderConfig(root=str(root), batch_size=4, workers=workers)
-    data = DataModule(
+    data = Loaders(
         build_splits(config, "classification"),
         config,
         ImageNetTransformConfig(image_size=96, progressive=32, stages=3),
@@ -56,9 +56,9 @@ def module(root: Path, workers: int = 0, steps: int | None = 6) -> DataModule:
     return data
 
 
-def epochs(data: DataModule, *numbers: int) -> list[Batch]:
+def epochs(data: Loaders, *numbers: int) -> list[Batch]:
     """Of one loader, whose workers persist."""
-    loader = data.train_dataloader()
+    loader = data.train()
     assert isinstance(loader.sampler, TrainingSampler)
     batches = []
     for number in numbers:
@@ -119,8 +119,8 @@ def test_before_the_steps_are_known_images_have_their_last_size(root: Path) -> N
     data = module(root, steps=None)
     assert {batch.images.shape[2:] for batch in epochs(data, 0)} == {(96, 96)}
     data.steps = 6
-    assert len(data.train_dataloader()) == 3
-    (batch,) = data.val_dataloader()
+    assert len(data.train()) == 3
+    (batch,) = data.evaluation(data.splits.val)
     assert batch.images.shape[2:] == (96, 96)
 
 

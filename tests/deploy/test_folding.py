@@ -52,7 +52,7 @@ def _plain(conv: Conv2d) -> nn.Conv2d:
 def test_folding_and_scaling_keep_the_outputs(padding: Padding, mean: tuple[float, ...]) -> None:
     torch.manual_seed(0)
     heads = model("classification", "detection", "segmentation").heads
-    backbone = MobileNetV2(width=0.1, features=["stage6.expand", "stage7", "last"], padding=padding, input_mean=mean)
+    backbone = MobileNetV2(width=0.1, features=["c4.expand", "context", "last"], padding=padding, input_mean=mean)
     whole = VisionModel(backbone, dict(heads.items())).eval()  # type: ignore[arg-type]
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     small = folded(whole)

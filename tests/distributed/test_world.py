@@ -30,9 +30,9 @@ SLURM = {
 }  # fmt: skip
 
 
-def config(mode: Mode = Mode.train, **trainer: Any) -> RunConfig:
-    more: dict[str, Any] = {"checkpoint": "x"} if mode in (Mode.evaluate, Mode.export) else {}
-    return RunConfig(task=Task.detection, mode=mode, trainer=TrainerConfig(max_steps=1, **trainer), **more)
+def told(mode: Mode = Mode.train, **trainer: Any) -> dict[str, Any]:
+    config = RunConfig(task=Task.detection, mode=mode, trainer=TrainerConfig(max_steps=1, **trainer))
+    return {"trainer": config.trainer, "mode": mode.value, "can_share": config.can_share}
 
 
 def test_torchrun() -> None:
@@ -93,27 +93,27 @@ def test_what_does_not_fit_itself(environment: dict[str, str], message: str) -> 
 )
 def test_configuration_that_does_not_fit(trainer: dict[str, Any], mode: Mode, alone: bool, message: str) -> None:
     with pytest.raises(InputError) as raised:
-        check(config(mode, **trainer), None if alone else started(TORCHRUN))
+        check(world=None if alone else started(TORCHRUN), **told(mode, **trainer))
     assert message in str(raised.value)
 
 
 def test_how_many_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch.processes(config()) == 1
-    assert launch.processes(config(devices=3, accelerator="cpu")) == 3
-    assert launch.processes(config(Mode.profile, strategy=Strategy.ddp, accelerator="cpu")) == 1
+    assert launch.processes(**told()) == 1
+    assert launch.processes(**told(devices=3, accelerator="cpu")) == 3
+    assert launch.processes(**told(Mode.profile, strategy=Strategy.ddp, accelerator="cpu")) == 1
     with pytest.raises(InputError, match=r"trainer.devices=2: mode=profile works in one process; leave it out"):
-        launch.processes(config(Mode.profile, devices=2))
+        launch.processes(**told(Mode.profile, devices=2))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert launch.processes(config(devices=2)) == 2
+    assert launch.processes(**told(devices=2)) == 2
     with pytest.raises(InputError, match=r"trainer.accelerator=gpu: there is no GPU .* say trainer=ddp_cpu"):
-        launch.processes(config(strategy=Strategy.ddp, accelerator="gpu"))
+        launch.processes(**told(strategy=Strategy.ddp, accelerator="gpu"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert launch.processes(config(strategy=Strategy.ddp, accelerator="gpu")) == 2
+    assert launch.processes(**told(strategy=Strategy.ddp, accelerator="gpu")) == 2
     with pytest.raises(InputError, match=r"trainer.devices=4: there are 2 on this machine"):
-        launch.processes(config(devices=4, accelerator="gpu"))
+        launch.processes(**told(devices=4, accelerator="gpu"))
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    assert launch.processes(config(devices=4)) == 1
+    assert launch.processes(**told(devices=4)) == 1
 
 
 def test_who_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_foreign_checkpoint_brings_its_classifier(
     words = tuple(word for word in words if word != "backbone.width=0.1" and not word.startswith("transform."))
     assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'run'}", "data.scene_size=96") == 0
     said = capfd.readouterr().out
-    assert "pictures are looked at as torchvision's authors did: centre_crop, bilinear" in said
+    assert "images are looked at as torchvision's authors did: centre_crop, bilinear" in said
     assert "head classification: 2 tensors loaded" in said
     (path, *_), *_ = list(csv.reader((tmp_path / "run/predictions.csv").read_text(encoding="utf-8").splitlines()))[1:]
     answers = next(csv.DictReader((tmp_path / "run/predictions.csv").read_text(encoding="utf-8").splitlines()))

@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from tasks.predict import load, read_image
-from tasks.predict.predictor import Predictor
+from tasks.predictor import Predictor
 from tests.data.builders import jpeg, picture
 from tests.e2e.command import tiny_run, trident
 from tests.file_server import Server

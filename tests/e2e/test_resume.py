@@ -104,7 +104,7 @@ def test_only_the_evaluation_is_missing(
 ) -> None:
     words = (*RESUMED, "task=classification", "trainer.max_steps=2")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.commands.train.evaluate_splits", lambda *_: die())
+        patch.setattr("tasks.commands.train.evaluate_splits", lambda *_, **__: die())
         with pytest.raises(Killed):
             tiny_run(patch, tmp_path, *words)
     wanted = digest(load_file(tmp_path / "run" / "model.safetensors"))

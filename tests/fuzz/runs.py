@@ -24,7 +24,8 @@ from tasks.config.run import Command, RunConfig
 from tasks.data.files import sources
 from tasks.data.labels import LabelMap
 from tasks.runs.folder import read_config
-from tasks.training.csv_log import CsvLog, rows_of
+from tasks.runs.tables import rows_of
+from tasks.training.csv_log import CsvLog
 from tasks.training.resume import file as checksummed
 from tasks.training.resume.checkpoints import Best, Checkpoint, Checkpoints
 from tasks.training.resume.claim import RunLock, Stage, unfinished

@@ -112,7 +112,7 @@ def test_other_runs_stand_beside(run: Path, monkeypatch: pytest.MonkeyPatch, tmp
     other = tmp_path / "other"
     shutil.copytree(run, other)
     metrics = json.loads((run / "metrics.json").read_text())
-    name = {"detection": "map", "classification": "top1", "segmentation": "miou"}[run.parent.name.rstrip("0")]
+    name = {"detection": "map", "classification": "top1", "segmentation": "miou"}[run.parent.name.rstrip("0123456789")]
     metrics["val"][name] = 0.5
     (other / "metrics.json").write_text(json.dumps(metrics))
     words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", "evaluation.drawn_images=0")
@@ -167,9 +167,9 @@ def test_results_file_has_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
-    from tasks.config.run import RunConfig
-    from tasks.config.training import TrainerConfig
+    from tasks.config.run import Task
     from tasks.evaluators.base import Evaluator
+    from tasks.report.facts import RunFacts
     from tasks.report.page import Report
 
     class Counting(Evaluator[list[int]]):
@@ -190,7 +190,7 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
 
         def write(self, folder, suffix) -> None: ...
 
-    report = Report(RunConfig(trainer=TrainerConfig(max_steps=1)), tmp_path)
+    report = Report(tmp_path, RunFacts(task=Task.detection, kinds={}))
     evaluator = Counting(HOSTILE, [1, 2, 3], None, None)
     report.add("val", {HOSTILE: evaluator, "second": evaluator})
     report.add("test", {HOSTILE: evaluator})
@@ -203,15 +203,15 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     from backbone.errors import InputError
-    from tasks.config.run import RunConfig
-    from tasks.config.training import TrainerConfig
+    from tasks.config.run import Task
+    from tasks.report.facts import RunFacts
     from tasks.report.page import Report
 
     (tmp_path / "file").write_text("")
     with pytest.raises(
         InputError, match=r"report\.html: cannot be written \(.*\); choose a folder that you may write to"
     ):
-        Report(RunConfig(trainer=TrainerConfig(max_steps=1)), tmp_path / "file").write()
+        Report(tmp_path / "file", RunFacts(task=Task.detection, kinds={})).write()
 
 
 def test_two_hundred_drawn_images_are_below_15_mb() -> None:
@@ -271,10 +271,10 @@ def test_coco_s_pictures(tmp_path: Path, browser) -> None:
 
     from heads.structures import Detections
     from tasks.config.evaluation import EvaluationConfig
-    from tasks.config.run import RunConfig
-    from tasks.config.training import TrainerConfig
+    from tasks.config.run import Task
     from tasks.data.formats.coco.boxes import CocoDetection
     from tasks.evaluators.detection import DetectionEvaluator
+    from tasks.report.facts import RunFacts
     from tasks.report.page import Report
     from tests.metrics.scenes import perturbed, real_data
 
@@ -290,7 +290,7 @@ def test_coco_s_pictures(tmp_path: Path, browser) -> None:
         boxes, scores, labels = zip(*entries, strict=True) if entries else ((), (), ())
         answer = Detections(torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels).long())
         evaluator.update(SimpleNamespace(image_ids=torch.tensor([image_id])), [answer])
-    report = Report(RunConfig(trainer=TrainerConfig(max_steps=1)), tmp_path)
+    report = Report(tmp_path, RunFacts(task=Task.detection, kinds={}))
     report.add("val", {"detection": evaluator})
     path = report.write()
     drawn = read(tmp_path)

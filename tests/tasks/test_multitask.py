@@ -36,6 +36,8 @@ from tasks.training.heads_first import HeadsFirst
 from tasks.vision_task import VisionTask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from heads.structures import Batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning", "ignore::FutureWarning", "ignore:.*:UserWarning")
@@ -278,6 +280,10 @@ def run_config(**heads: HeadConfig) -> RunConfig:
     )  # fmt: skip
 
 
+def start(config: RunConfig, joint: VisionModel, labels: Mapping[str, LabelMap]) -> None:
+    start_heads(config.named_heads(), config.backbone, joint, labels)
+
+
 LABELS = {"scene": LabelMap.numbered("abc"), "objects": LabelMap.numbered("abc")}
 
 
@@ -288,7 +294,7 @@ def test_heads_start_from_single_runs(tmp_path: Path, caplog: pytest.LogCaptureF
     save_model(Path(path), single, header(single))
     joint = model()
     config = run_config(scene=LinearHeadConfig(weights=path), objects=SSDLiteHeadConfig())
-    start_heads(config, joint, LABELS)
+    start(config, joint, LABELS)
     assert unchanged(joint.heads["scene"], state(single.heads["classification"]))
     assert "was trained on a backbone of other weights" in caplog.text
 
@@ -306,7 +312,7 @@ def test_checkpoints_of_different_backbones(backbone: dict[str, Any], message: s
     save_model(Path(path), joint, header(joint, **backbone))
     config = run_config(scene=LinearHeadConfig(weights=path), objects=SSDLiteHeadConfig())
     with pytest.raises(InputError, match=message):
-        start_heads(config, joint, LABELS)
+        start(config, joint, LABELS)
 
 
 def test_wrong_starts(tmp_path: Path) -> None:
@@ -315,21 +321,21 @@ def test_wrong_starts(tmp_path: Path) -> None:
     save_model(Path(path), joint, header(joint))
     config = run_config(scene=LinearHeadConfig(weights=path), objects=SSDLiteHeadConfig())
     with pytest.raises(InputError, match="knows 3 classes"):
-        start_heads(config, joint, LABELS | {"scene": LabelMap.numbered("abcd")})
+        start(config, joint, LABELS | {"scene": LabelMap.numbered("abcd")})
     renamed = run_config(more=LinearHeadConfig(weights=path), objects=SSDLiteHeadConfig())
     with pytest.raises(InputError, match="has no head more; it has scene, objects, regions"):
-        start_heads(renamed, joint, LABELS)
+        start(renamed, joint, LABELS)
     wrong = run_config(objects=LinearHeadConfig(weights=path), scene=LinearHeadConfig())
     joint.heads["objects"] = joint.heads["scene"]
     with pytest.raises(InputError, match=r"holds another head: .* tensors do not fit"):
-        start_heads(wrong, joint, LABELS)
+        start(wrong, joint, LABELS)
     config.backbone.weights = None
     with pytest.raises(InputError, match="a head needs the backbone that it was trained on"):
-        start_heads(config, joint, LABELS)
+        start(config, joint, LABELS)
     config.backbone.weights = "x"
     joint.backbone = torch.nn.Identity()
     with pytest.raises(InputError, match="on a MobileNet only"):
-        start_heads(config, joint, LABELS)
+        start(config, joint, LABELS)
 
 
 TWO = {"scene": LinearHeadConfig(), "regions": DeepLabV3HeadConfig()}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from backbone.disk import write_whole
 from backbone.errors import InputError
-from tasks.build import build_data, build_evaluators, build_trainer
 from tasks.config.export import Format
 from tasks.data.loading.workers import clean_error
 from tasks.data.transforms.build import evaluation_transform
@@ -24,16 +24,19 @@ from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
 from tasks.deploy.opening import padding_of
 from tasks.deploy.toolchains import TOOLCHAINS
 from tasks.drawing.contact_sheet import spread
+from tasks.inference import evaluate
 from tasks.timing.other_process import Cost, measured
-from tasks.vision_task import VisionTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from tasks.config.run import RunConfig
+    from tasks.build import Builder
+    from tasks.commands.job import Job
+    from tasks.config.export import ExportConfig
     from tasks.data.splits import DataSplits, JointSplits
+    from tasks.data.transforms.config import TransformConfig
     from tasks.deploy.graph import ExportGraph
     from tasks.deploy.header import ArtifactHeader
     from tasks.deploy.toolchains import Runtime
@@ -63,47 +66,50 @@ class Row:
 
 
 def compare(
-    config: RunConfig,
-    folder: Path,
+    job: Job,
+    section: ExportConfig,
     model: VisionModel,
     graph: ExportGraph,
     splits: DataSplits | JointSplits,
     made: Sequence[tuple[Path, ArtifactHeader]],
+    *,
+    precision: str,
 ) -> list[Row]:
-    """Evaluate, time and measure, print the table and write it to `export.json`.
+    """Evaluate, time and measure on the CPU, print the table and write it to `export.json`.
 
-    The model in PyTorch sees the very pictures that the files see, padded to their one size where they are smaller.
+    The model in PyTorch sees the very images that the files see, padded to their one size where they are smaller.
+
+    Args:
+        precision: of the model in PyTorch, as `trainer.precision`.
     """
     endings: dict[str, Any] = dict(graph.endings.items())
-    config.trainer.accelerator = "cpu"
-    config.data.workers = 0  # a process that holds a toolchain with threads of its own must not fork
     told = {"size": graph.size, "padding": padding_of(model), "what": "PyTorch"}
     peer = FixedSize(TorchRun(model, endings), endings, **told)  # type: ignore[arg-type]
-    views = _views(config, splits, graph.size, padding_of(model))
+    views = _views(job.builder.transform, splits, section.compared_images, graph.size, padding_of(model))
     wanted = [peer.run(view) for view in views]
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.export's about its own format
         plain = Path(scratch) / "model.pt2"
         torch_file.save(plain, model, endings, graph.size)
-        one, all_threads = _costs(torch_file.__name__, plain, graph, config.export.passes)
+        one, all_threads = _costs(torch_file.__name__, plain, graph, section.passes)
+    figures = _figures(job.builder, splits, peer, precision)
     rows = [
-        Row(what="PyTorch fp32", figures=_figures(config, splits, peer), differences={}, bytes=None, one_thread=one,
-            all_threads=all_threads)
-    ]  # fmt: skip
+        Row(what="PyTorch fp32", figures=figures, differences={}, bytes=None, one_thread=one, all_threads=all_threads)
+    ]
     for path, header in made:
         artifact = open_artifact(str(path), header)
-        one, all_threads = _costs(TOOLCHAINS[Format[header.runtime]].module, path, graph, config.export.passes)
+        one, all_threads = _costs(TOOLCHAINS[Format[header.runtime]].module, path, graph, section.passes)
         rows.append(
             Row(
                 what=f"{header.runtime} {header.precision}",
-                figures=_figures(config, splits, artifact),
+                figures=_figures(job.builder, splits, artifact, precision),
                 differences=differences(artifact.run, views, wanted, graph.names),
                 bytes=path.stat().st_size,
                 one_thread=one,
                 all_threads=all_threads,
             )
         )
-    write_whole(folder / "export.json", json.dumps([asdict(row) for row in rows], indent=2))
+    write_whole(job.folder / "export.json", json.dumps([asdict(row) for row in rows], indent=2))
     Console().print(table(rows))
     return rows
 
@@ -146,10 +152,12 @@ def _written(value: float | None, how: str) -> str:
     return "–" if value is None else format(value, how)
 
 
-def _views(config: RunConfig, splits: DataSplits | JointSplits, size: int, padding: Sequence[int]) -> list[Pixels]:
-    transform = evaluation_transform(config.transform)
-    places = spread(len(splits.val), config.export.compared_images)
-    return [fitted(transform(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
+def _views(
+    transform: TransformConfig, splits: DataSplits | JointSplits, count: int, size: int, padding: Sequence[int]
+) -> list[Pixels]:
+    seen = evaluation_transform(transform)
+    places = spread(len(splits.val), count)
+    return [fitted(seen(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
 
 
 def _costs(module: str, path: Path, graph: ExportGraph, passes: int) -> tuple[Cost, Cost]:
@@ -159,16 +167,20 @@ def _costs(module: str, path: Path, graph: ExportGraph, passes: int) -> tuple[Co
     return one, every
 
 
-def _figures(config: RunConfig, splits: DataSplits | JointSplits, model: FixedSize) -> dict[str, float | None]:
+def _figures(
+    builder: Builder, splits: DataSplits | JointSplits, model: FixedSize, precision: str
+) -> dict[str, float | None]:
     """The main figure of each head on the validation split."""
-    evaluators = build_evaluators(config, splits, "val")
-    task = VisionTask(model, evaluators, config.optim, steps=1, steps_per_epoch=1)  # type: ignore[arg-type]
-    trainer = build_trainer(config, Path(), logger=False, enable_checkpointing=False)
+    evaluators = builder.evaluators(splits, "val")
+    # A process that holds a toolchain with threads of its own must not fork: no workers.
+    batches = builder.loaders(splits, workers=0).evaluation(splits.val)
     try:
-        trainer.validate(task, build_data(config, splits).val_dataloader(), verbose=False)
+        found = evaluate(
+            model, evaluators, batches, device=torch.device("cpu"), precision=precision  # type: ignore[arg-type]
+        )  # fmt: skip
     except InputError as error:
         raise clean_error(error) from error
     return {
-        f"{evaluator.prefix}{evaluator.main_metric}": evaluator.figures()[evaluator.main_metric]
-        for evaluator in evaluators.values()
+        f"{evaluator.prefix}{evaluator.main_metric}": found[name][evaluator.main_metric]
+        for name, evaluator in evaluators.items()
     }

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from backbone.errors import InputError
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.build import build_splits
 from tasks.commands.inspect.console import print_findings, print_splits
 from tasks.commands.inspect.counts import count, report_boxes, report_classes, report_shapes
 from tasks.commands.inspect.coverage import coverage, report_coverage
@@ -37,12 +36,14 @@ if TYPE_CHECKING:
 
     from rich.progress import Task as ProgressTask
 
+    from tasks.build import Builder
     from tasks.commands.inspect.duplicates import Place
-    from tasks.config.run import Command, RunConfig
+    from tasks.commands.job import Job
+    from tasks.config.inspect import InspectConfig
+    from tasks.config.training import TrainerConfig
     from tasks.data.faults import Fault
     from tasks.data.labels import LabelMap
     from tasks.data.splits import DetectionData
-    from tasks.runs.log import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ MAX_GROUPS_SHOWN = 6
 MAX_SHOWN_OF_GROUP = 4
 
 
-def inspect(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> Inspection:
+def inspect(job: Job, section: InspectConfig, trainer: TrainerConfig, *, seed: int) -> Inspection:
     """Look at every split, print what was found, and write it into the run folder.
 
     Ctrl-C ends the reading; what was read until then is reported.
@@ -58,32 +59,32 @@ def inspect(config: RunConfig, folder: Path, lines: RunLog, command: Command) ->
     Raises:
         InputError: there is no data to look at, or it is in no layout that can be read.
     """
+    builder = job.builder
     with collected() as faults:
-        splits = _build(config, faults)
-    run_folder.make(folder)
-    lines.attach(folder)
-    run_folder.write_config(folder, command.written)
-    readings = _readings(splits, config.inspect.images)
+        splits = _build(builder, faults)
+    job.begin()
+    readings = _readings(splits, section.images)
     missing = {case for fault in faults if fault.unread for case in fault.cases}
-    interrupted = _read(readings, missing, config)
+    interrupted = _read(readings, missing, builder.data.workers, progress_bar=trainer.progress_bar)
     groups = find_groups(readings)
     found = Inspection(
-        f"{config.task.value}, data={command.choices.get('data', '')}, {getattr(config.data, 'root', None) or ''}",
+        f"{builder.task.value}, data={job.command.choices.get('data')}, {getattr(builder.data, 'root', None) or ''}",
         {split: count(reading, splits.labels) for split, reading in readings.items()},
         [*from_faults(faults), *(f for split, reading in readings.items() for f in reading.findings(split))],
         groups=_draw_groups(groups, readings),
         interrupted=interrupted,
     )
     found.findings += report_groups(groups, readings)
-    _judge(config, found, readings, splits.labels)
+    _judge(builder, found, readings)
+    _draw_samples(builder, found, readings, splits.labels, section.samples, seed)
     found.findings = ordered(found.findings)
-    _show(found, folder)
+    _show(found, job.folder)
     return found
 
 
-def _build(config: RunConfig, faults: list[Fault]) -> DataSplits:
+def _build(builder: Builder, faults: list[Fault]) -> DataSplits:
     try:
-        splits = build_splits(config)
+        splits = builder.splits()
         assert isinstance(splits, DataSplits)  # the configuration allows no other
         return splits
     except InputError:
@@ -102,7 +103,7 @@ def _readings(splits: DataSplits, limit: int | None) -> dict[str, Reading]:
     }
 
 
-def _read(readings: Mapping[str, Reading], missing: set[str], config: RunConfig) -> bool:
+def _read(readings: Mapping[str, Reading], missing: set[str], workers: int | None, *, progress_bar: bool) -> bool:
     """Read all splits; whether Ctrl-C ended it."""
     console = Console(stderr=True)
     columns = (
@@ -112,8 +113,8 @@ def _read(readings: Mapping[str, Reading], missing: set[str], config: RunConfig)
         _Rate(),
         TimeRemainingColumn(),
     )
-    threads = default_workers() + 1 if config.data.workers is None else max(1, config.data.workers)
-    shown = config.trainer.progress_bar and console.is_terminal
+    threads = default_workers() + 1 if workers is None else max(1, workers)
+    shown = progress_bar and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         bar = progress.add_task("reading", total=sum(len(reading.positions) for reading in readings.values()))
         try:
@@ -131,24 +132,34 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f} images/s" if task.speed else "")
 
 
-def _judge(config: RunConfig, found: Inspection, readings: Mapping[str, Reading], labels: LabelMap) -> None:
-    """What follows from the counts, the boxes and the default boxes; and the samples."""
+def _judge(builder: Builder, found: Inspection, readings: Mapping[str, Reading]) -> None:
+    """What follows from the counts, the boxes and the default boxes."""
     found.findings += report_classes(found.counts)
-    size = config.transform.image_size
+    size = builder.transform.image_size
     for split, reading in readings.items():
         found.findings += report_shapes(reading, split)
-        if config.task is Task.detection:
+        if builder.task is Task.detection:
             found.findings += report_boxes(reading, split, size, MIN_SIDE_PX)
-    train = next(iter(readings.values()))  # val, where there is no training split
-    if config.task is Task.detection and isinstance(config.head, SSDLiteConfig):
-        boxes = cast("DetectionData", train.data)
-        found.coverage = coverage(boxes, config.head, config.backbone.specs, size)
+    head = builder.heads[builder.task.value].head
+    if builder.task is Task.detection and isinstance(head, SSDLiteConfig):
+        boxes = cast("DetectionData", _trained_on(readings).data)
+        found.coverage = coverage(boxes, head, builder.backbone.specs, size)
         if found.coverage is not None:
             found.findings += report_coverage(found.coverage)
+
+
+def _trained_on(readings: Mapping[str, Reading]) -> Reading:
+    """The training split; val, where there is none."""
+    return next(iter(readings.values()))
+
+
+def _draw_samples(
+    builder: Builder, found: Inspection, readings: Mapping[str, Reading], labels: LabelMap, count: int, seed: int
+) -> None:
+    train = _trained_on(readings)
     good = train.positions[np.flatnonzero(train.good)]
-    found.samples, found.legend = draw_samples(
-        train.data, good, train_transform(config.transform), labels, config.inspect.samples, config.seed
-    )
+    transform = train_transform(builder.transform)
+    found.samples, found.legend = draw_samples(train.data, good, transform, labels, count, seed)
 
 
 def _draw_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> list[list[Picture]]:

@@ -6,7 +6,6 @@ import json
 import logging
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +16,21 @@ from backbone.errors import InputError
 from tasks.commands.pack.contents import divided, fingerprint, items_of
 from tasks.commands.pack.writing import write_shard
 from tasks.config.run import Task
-from tasks.data.build import build_splits
 from tasks.data.config import ShardsConfig
 from tasks.data.files.download import transfer_bar
 from tasks.data.formats.shards.boxes import read_boxes
 from tasks.data.formats.shards.index import read_index
 from tasks.data.formats.shards.manifest import SUFFIX, Manifest, read_manifest
+from tasks.data.splits import DataSplits
 from tasks.runs import folder as run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tasks.config.run import RunConfig
+    from tasks.commands.job import Job
+    from tasks.config.pack import PackConfig
     from tasks.data.splits import VisionData
-    from tasks.runs.log import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -39,30 +39,31 @@ LOCK = ".lock"
 DIGITS = 6
 
 
-def pack(config: RunConfig, lines: RunLog) -> None:
-    """Write every split of `config.data` into `config.run_dir`; go on where an earlier attempt stopped.
+def pack(job: Job, section: PackConfig, *, seed: int) -> None:
+    """Write every split of the data into the run folder; go on where an earlier attempt stopped.
 
     Raises:
         InputError: this data cannot be packed, the folder holds something else, or it cannot be written.
     """
-    if config.task not in KINDS or isinstance(config.data, ShardsConfig):
-        data = "data=shards" if isinstance(config.data, ShardsConfig) else f"task={config.task.value}"
+    task, folder = job.builder.task, job.folder
+    if task not in KINDS or isinstance(job.builder.data, ShardsConfig):
+        data = "data=shards" if isinstance(job.builder.data, ShardsConfig) else f"task={task.value}"
         raise InputError(f"mode=pack {data}: packs single files labelled for classification or detection")
-    kind, folder = config.task.value, Path(str(config.run_dir))
-    splits = build_splits(config.data, kind, need_train=False)
+    splits = job.builder.splits()
+    assert isinstance(splits, DataSplits)  # one kind of head has no other
     with _held(folder):
-        lines.attach(folder)
-        jobs = [
-            _Split(folder, name, split, config)
+        job.lines.attach(folder)
+        parts = [
+            _Split(folder, name, split, task.value, section, seed)
             for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
             if split is not None and len(split)
         ]
-        check_space(folder, sum(job.missing_bytes for job in jobs))
+        check_space(folder, sum(part.missing_bytes for part in parts))
         with transfer_bar(None) as bar:
-            for job in jobs:
-                task = bar.add_task(job.name, total=job.bytes, completed=job.bytes - job.missing_bytes)
-                bar.reset(task, completed=job.bytes - job.missing_bytes)  # the rate is of what is written now
-                job.write(partial(bar.advance, task))
+            for part in parts:
+                shown = bar.add_task(part.name, total=part.bytes, completed=part.bytes - part.missing_bytes)
+                bar.reset(shown, completed=part.bytes - part.missing_bytes)  # the rate is of what is written now
+                part.write(partial(bar.advance, shown))
     log.info("everything is in %s; train on it with data=shards data.root=%s", folder, folder)
 
 
@@ -73,18 +74,18 @@ class _Split:
         InputError: other shards are there.
     """
 
-    def __init__(self, folder: Path, name: str, data: VisionData, config: RunConfig) -> None:
+    def __init__(self, folder: Path, name: str, data: VisionData, kind: str, config: PackConfig, seed: int) -> None:
         self.name = name
         self._folder = folder
         self._file = folder / f"{name}{SUFFIX}"
         order = np.arange(len(data))
-        if config.pack.shuffle and name == "train":
-            order = np.random.default_rng(config.seed).permutation(len(data))
-        self._kind = config.task.value
+        if config.shuffle and name == "train":
+            order = np.random.default_rng(seed).permutation(len(data))
+        self._kind = kind
         items = items_of(data, self._kind, order.tolist())
-        self._shards = list(divided(items, config.pack))
-        how = {"shard_megabytes": config.pack.shard_megabytes, "shard_images": config.pack.shard_images,
-               "shuffle": config.pack.shuffle, "seed": config.seed}  # fmt: skip
+        self._shards = list(divided(items, config))
+        how = {"shard_megabytes": config.shard_megabytes, "shard_images": config.shard_images,
+               "shuffle": config.shuffle, "seed": seed}  # fmt: skip
         wanted = Manifest(
             split=name,
             kind=self._kind,

@@ -13,7 +13,7 @@ from tasks.commands.predict.journal import CLASSES, DETECTIONS, MASK, Entry
 from tasks.commands.predict.results import suffixes
 from tasks.drawing.masks import write_palette_png
 from tasks.metrics.coco_map import result_entries
-from tasks.predict.predictor import best_classes
+from tasks.predictor import best_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.commands.predict.reading import Loaded
     from tasks.data.labels import LabelMap
-    from tasks.predict.predictor import Prediction, Predictor
+    from tasks.predictor import Prediction, Predictor
 
     Pixels: TypeAlias = NDArray[np.uint8]
 

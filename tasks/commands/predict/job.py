@@ -19,25 +19,25 @@ from backbone.disk import digest_of
 from backbone.errors import InputError
 from tasks.commands.predict.ahead import ahead
 from tasks.commands.predict.desk import PICTURES, ResultsWriter
-from tasks.commands.predict.journal import FILE, Journal
+from tasks.commands.predict.journal import FILE, Journal, is_begun
 from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded, Reader, stamp_of
 from tasks.commands.predict.results import write_results
 from tasks.commands.predict.video import VideoReader, VideoWriter
 from tasks.config.predict import VideoOutput
 from tasks.data.files.sources import Names, Picture, Video, find
 from tasks.data.loading.workers import default_workers
-from tasks.predict.building import build_predictor
 from tasks.runs import folder as run_folder
 from tasks.runs.log import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
+    from tasks.commands.job import Job
     from tasks.commands.predict.journal import Entry
-    from tasks.config.run import Command, RunConfig
-    from tasks.predict.predictor import Pixels, Predictor
-    from tasks.runs.log import RunLog
+    from tasks.config.predict import PredictConfig
+    from tasks.config.training import TrainerConfig
+    from tasks.predictor import Pixels, Predictor
 
 log = logging.getLogger(__name__)
 
@@ -50,39 +50,46 @@ NAMED = 5
 """Failures that are said on the console."""
 
 
-def predict(config: RunConfig, lines: RunLog, command: Command) -> bool:
-    """Answer about everything in `config.source`, into `config.run_dir`; go on where an earlier run there ended.
+def predict(
+    job: Job,
+    section: PredictConfig,
+    trainer: TrainerConfig,
+    *,
+    checkpoint: str | None,
+    artifact: str | None,
+    source: str,
+) -> bool:
+    """Predict on everything in a source, into the run folder; go on where an earlier run there ended.
 
     Returns:
         Whether a signal ended it before its time; what there was by then is written.
     Raises:
-        InputError: the source has no pictures, the checkpoint does not fit, a file cannot be written; or, when
-            everything else is done, pictures could not be read.
+        InputError: the source has no images, the checkpoint does not fit, a file cannot be written; or, when
+            everything else is done, images could not be read.
     """
-    folder = _folder(config.run_dir)
-    source = find(str(config.source), without=folder)
-    if isinstance(source, Video) and (folder / FILE).exists():
+    folder = job.folder
+    found = find(source, without=folder)
+    if isinstance(found, Video) and is_begun(folder):
         raise InputError(f"run_dir={folder}: is not empty, and a video starts from its beginning; name another folder")
     with ExitStack() as stack:
         video = (
-            stack.enter_context(closing(VideoReader(source, config.predict.max_frames)))
-            if isinstance(source, Video)
-            else None
+            stack.enter_context(closing(VideoReader(found, section.max_frames))) if isinstance(found, Video) else None
         )
-        predictor = build_predictor(config, command.overrides)
+        predictor = job.builder.predictor(section, checkpoint=checkpoint, artifact=artifact)
         run_folder.make(folder)
-        journal = stack.enter_context(closing(Journal(folder / FILE, _made_by(config, command))))
-        lines.attach(folder)
-        run_folder.write_config(folder, command.written)
+        made_by = _made_by(job.command.written, str(artifact or checkpoint), source)
+        journal = stack.enter_context(closing(Journal(folder / FILE, made_by)))
+        job.begin()
         stop = stack.enter_context(Stop())
-        run = Run(config, folder, predictor, journal, stop)
+        max_side = getattr(job.builder.transform, "max_side", None)
+        run = Run(section, max_side, folder, predictor, journal, stop, progress_bar=trainer.progress_bar)
         started = monotonic()
         try:
             if video is not None:
                 run.film(video)
             else:
-                assert isinstance(source, list)
-                run.look_at(source)
+                assert isinstance(found, list)
+                run.look_at(found)
         finally:
             write_results(lambda: iter(journal), folder, predictor.labels, run.failures)
         return _report(run, folder, monotonic() - started)
@@ -124,15 +131,25 @@ class Run:
         shrunk: pictures that the model saw smaller than they are, where it would see them as they are.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, predictor: Predictor, journal: Journal, stop: Stop) -> None:
-        self.config = config.predict
-        self.progress_bar = config.trainer.progress_bar and sys.stderr.isatty()
-        self.max_side: int | None = getattr(config.transform, "max_side", None)
+    def __init__(
+        self,
+        config: PredictConfig,
+        max_side: int | None,
+        folder: Path,
+        predictor: Predictor,
+        journal: Journal,
+        stop: Stop,
+        *,
+        progress_bar: bool,
+    ) -> None:
+        self.config = config
+        self.progress_bar = progress_bar and sys.stderr.isatty()
+        self.max_side = max_side
         self.folder = folder
         self.predictor = predictor
         self.journal = journal
         self.stop = stop
-        self.workers = config.predict.workers or default_workers() + 1
+        self.workers = config.workers or default_workers() + 1
         self.failures: list[Entry] = []
         self.answered = self.skipped = self.shrunk = 0
         self._ids: dict[str, int] = {}
@@ -252,24 +269,18 @@ def columns() -> tuple[Any, ...]:
     return BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
 
 
-def _folder(run_dir: str | None) -> Path:
-    """The folder named, if it has a journal to go on with; else a new one."""
-    if run_dir and (Path(run_dir) / FILE).is_file():
-        return Path(run_dir)
-    return run_folder.choose(run_dir, "predict")
-
-
-def _made_by(config: RunConfig, command: Command) -> dict[str, Any]:
+def _made_by(written: Mapping[str, Any], checkpoint: str, source: str) -> dict[str, Any]:
     """What decides the answers, as plain values by name."""
-    checkpoint = str(config.artifact or config.checkpoint)
     options = {
         f"{section}.{name}": value
         for section in DECIDING
-        for name, value in (command.written.get(section) or {}).items()
+        for name, value in (written.get(section) or {}).items()
         if f"{section}.{name}" not in WITHOUT_EFFECT
     }
+    if options.get("transform.max_side") == options.get("predict.max_side"):
+        options["transform.max_side"] = None  # as journals have it that older versions began
     made_of = f"sha256:{digest_of(Path(checkpoint))}" if Path(checkpoint).is_file() else checkpoint
-    return {"checkpoint": made_of, "source": str(config.source), **options}
+    return {"checkpoint": made_of, "source": source, **options}
 
 
 def _report(run: Run, folder: Path, seconds: float) -> bool:

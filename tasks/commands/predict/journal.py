@@ -104,6 +104,11 @@ def _is_share(pair: Any) -> bool:
     return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) in (int, float)
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether there is a journal in a folder to go on with."""
+    return (folder / FILE).is_file()
+
+
 class Journal:
     """Entries in a file, added at its end.
 

@@ -23,41 +23,42 @@ from tasks.runs import folder as run_folder
 from tasks.timing.latency import Latency, latency, machine, thread_counts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tasks.config.run import RunConfig
-    from tasks.runs.log import RunLog
+    from tasks.build import Builder
+    from tasks.commands.job import Job
+    from tasks.config.profile import ProfileConfig
+    from tasks.config.training import TrainerConfig
 
 log = logging.getLogger(__name__)
 
 
-def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
-    """Print what the configured model costs, or a table of the paper if `config.profile.table` names one.
+def profile(job: Job, section: ProfileConfig, trainer: TrainerConfig) -> None:
+    """Print what the configured model costs, or a table of the paper if `profile.table` names one.
 
     A table is written to the run folder only where `run_dir` names one.
 
     Raises:
         InputError: the model cannot be built or traced, or a sweep is asked of a backbone that is not ours.
     """
-    console = Console()
-    if config.profile.table is not None:
-        shown, found = comparison(config.profile.table, config.profile.paper)
+    console, builder, folder = Console(), job.builder, job.folder
+    if section.table is not None:
+        shown, found = comparison(section.table, section.paper)
         console.print(shown)
-        if config.run_dir is not None:
+        if job.is_named:
             run_folder.make(folder)
             run_folder.write_profile(folder, found)
         return
-    if config.profile.sweep and not isinstance(config.backbone, MobileNetConfig):
+    if section.sweep and not isinstance(builder.backbone, MobileNetConfig):
         raise InputError("profile.sweep=true: needs a MobileNet, whose width it varies; leave it out")
-    model = _build(config)
+    model = _build(builder, section.num_classes, channels_last=trainer.channels_last)
     run_folder.make(folder)
-    lines.attach(folder)
-    found = _costs(config, model, console)
-    found["strides"] = _stride_choices(config, console)
-    found["latency"] = _latencies(config, model, console)
+    job.lines.attach(folder)
+    found = _costs(builder, section.num_classes, model, console)
+    found["strides"] = _stride_choices(builder, section.num_classes, console)
+    size = builder.transform.image_size
+    found["latency"] = _latencies(model, size, section.passes, console, channels_last=trainer.channels_last)
     found["machine"] = machine()
-    if config.profile.sweep:
-        points = tradeoff.sweep(config.backbone, config.profile.widths, config.profile.sizes, config.profile.passes)
+    if section.sweep:
+        points = tradeoff.sweep(builder.backbone, section.widths, section.sizes, section.passes)
         tradeoff.draw(points, folder / "tradeoff.png", found["machine"])
         found["sweep"] = tradeoff.plain(points)
         log.info("trade-off of %d widths and sizes: %s", len(points), folder / "tradeoff.png")
@@ -65,42 +66,43 @@ def profile(config: RunConfig, folder: Path, lines: RunLog) -> None:
     log.info("everything is in %s", folder)
 
 
-def _build(config: RunConfig) -> WithHeads:
-    many = config.task is Task.multitask
+def _build(builder: Builder, num_classes: int, *, channels_last: bool) -> WithHeads:
+    many = builder.task is Task.multitask
     model = WithHeads.build(
-        config.backbone,
-        {name if many else "head": one.head for name, one in config.named_heads().items()},
-        num_classes=config.profile.num_classes,
-        image_size=config.transform.image_size,
+        builder.backbone,
+        {name if many else "head": one.head for name, one in builder.heads.items()},
+        num_classes=num_classes,
+        image_size=builder.transform.image_size,
     )
-    return model.to(memory_format=torch.channels_last) if config.trainer.channels_last else model
+    return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
-def _stride_choices(config: RunConfig, console: Console) -> list[dict[str, Any]]:
+def _stride_choices(builder: Builder, num_classes: int, console: Console) -> list[dict[str, Any]]:
     """What every way to share the backbone costs, where there are several heads."""
-    if config.task is not Task.multitask or not isinstance(config.backbone, MobileNetConfig):
+    if builder.task is not Task.multitask or not isinstance(builder.backbone, MobileNetConfig):
         return []
     rows = choices(
-        config.backbone,
-        {name: one.head for name, one in config.named_heads().items()},
-        num_classes=config.profile.num_classes,
-        image_size=config.transform.image_size,
+        builder.backbone,
+        {name: one.head for name, one in builder.heads.items()},
+        num_classes=num_classes,
+        image_size=builder.transform.image_size,
     )
     console.print()
     console.print(choices_table(rows))
     return [row._asdict() for row in rows]
 
 
-def _costs(config: RunConfig, model: WithHeads, console: Console) -> dict[str, Any]:
-    size, num_classes = config.transform.image_size, config.profile.num_classes
+def _costs(builder: Builder, num_classes: int, model: WithHeads, console: Console) -> dict[str, Any]:
+    size = builder.transform.image_size
+    only = next(iter(builder.heads.values())).head if len(builder.heads) == 1 else None
     found = cost(model, (1, 3, size, size))
     rows = table.parts(model, found)
     console.print(f"One image of {size} px, {num_classes} classes:", highlight=False)
     console.print(table.stage_table(rows, found))
     published = list(
         table.beside(
-            config.backbone,
-            config.head,
+            builder.backbone,
+            only,
             num_classes=num_classes,
             image_size=size,
             totals=Measured(found.parameters, found.multiply_adds),
@@ -120,10 +122,12 @@ def _costs(config: RunConfig, model: WithHeads, console: Console) -> dict[str, A
     }
 
 
-def _latencies(config: RunConfig, model: WithHeads, console: Console) -> dict[str, list[dict[str, Any]]]:
+def _latencies(
+    model: WithHeads, size: int, passes: int, console: Console, *, channels_last: bool
+) -> dict[str, list[dict[str, Any]]]:
     """Of the backbone alone and with the head, in one and in all threads."""
-    images = torch.rand(1, 3, config.transform.image_size, config.transform.image_size)
-    if config.trainer.channels_last:
+    images = torch.rand(1, 3, size, size)
+    if channels_last:
         images = images.to(memory_format=torch.channels_last)
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     shown.add_column("latency, ms")
@@ -132,12 +136,12 @@ def _latencies(config: RunConfig, model: WithHeads, console: Console) -> dict[st
     found: dict[str, list[Latency]] = {}
     for name, module in (("backbone", model.backbone), (f"backbone and head{'s' * (len(model.names) > 1)}", model)):
         for threads in thread_counts():
-            timing = latency(module, images, threads=threads, passes=config.profile.passes)
+            timing = latency(module, images, threads=threads, passes=passes)
             found.setdefault(name, []).append(timing)
             times = (f"{ms:.1f}" for ms in (timing.median_ms, timing.fastest_ms, timing.slowest_ms))
             shown.add_row(name, str(threads), *times)
     note = (
-        f"One image at 32 bit on {machine()}; {config.profile.passes} passes each, up to the head's raw outputs. "
+        f"One image at 32 bit on {machine()}; {passes} passes each, up to the head's raw outputs. "
         "Timings are noisy: whatever else runs on this machine is in them."
     )
     console.print()

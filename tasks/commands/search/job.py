@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,14 @@ from backbone.errors import InputError
 from backbone.families.searched import searched
 from backbone.mobilenet import MobileNet
 from backbone.units import explicit
-from tasks.build import EVALUATORS, build_evaluators, build_model, build_splits, labels_of
+from tasks.build import EVALUATORS
 from tasks.checkpoints.model_file import (
     _header,
-    check_labels,
-    known_labels,
-    left_out,
-    load_into,
     read_header,
     save_model,
 )
 from tasks.commands.search.page import write_page
-from tasks.config.run import Command, RunConfig
+from tasks.config.run import Command
 from tasks.data.loading.collate import Collate
 from tasks.data.transforms.build import evaluation_transform, train_transform
 from tasks.runs import folder as run_folder
@@ -44,10 +40,12 @@ from tasks.search.tuning import fine_tune, scored
 
 if TYPE_CHECKING:
     from backbone.architecture import Architecture
-    from tasks.data.labels import LabelMap
+    from tasks.commands.job import Job
+    from tasks.config.evaluation import EvaluationConfig
+    from tasks.config.latency import LatencyConfig
+    from tasks.config.search import SearchConfig
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
-    from tasks.runs.log import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -58,23 +56,36 @@ class Search:
     """What mode=search works with.
 
     Args:
-        config: of the run; its checkpoint is of a network of ours.
-        folder: of the run; a search that is in it goes on.
+        job: its backbone is that of the checkpoint; a search that is in its folder goes on.
+        checkpoint: of the starting network.
     Raises:
         InputError: something does not fit.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, lines: RunLog, command: Command) -> None:
-        if not isinstance(config.backbone, MobileNetConfig):
+    def __init__(
+        self,
+        job: Job,
+        section: SearchConfig,
+        latency: LatencyConfig,
+        evaluation: EvaluationConfig,
+        *,
+        checkpoint: str,
+        seed: int,
+    ) -> None:
+        builder, folder, command = job.builder, job.folder, job.command
+        if not isinstance(builder.backbone, MobileNetConfig):
             raise InputError("mode=search: narrows a MobileNet; the checkpoint's backbone is somebody else's")
         if folder.exists() and any(folder.iterdir()) and not (folder / STATE).exists():
             raise InputError(f"run_dir={folder}: is not empty and holds no search; name another folder")
-        self.config, self.folder, self.command = config, folder, command
-        self.by_latency = config.search.latency is not None
-        self.watch = Stopwatch(config.latency) if self.by_latency else None
-        self.splits = build_splits(config)
-        self.labels = labels_of(config, self.splits)
-        self.start, choices = _trained(config, self.labels)
+        self.builder, self.folder, self.command = builder, folder, command
+        self.section, self.evaluation, self.seed = section, evaluation, seed
+        self.by_latency = section.latency is not None
+        self.watch = Stopwatch(latency) if self.by_latency else None
+        self.splits = builder.splits()
+        self.labels = builder.labels(self.splits)
+        self.start, _ = builder.trained_model(checkpoint=checkpoint, data=self.labels)
+        self.start.eval()
+        choices = read_header(checkpoint).choices
         said = {word.lstrip("+").partition("=")[0] for word in command.overrides}
         self._choices = choices | {group: option for group, option in command.choices.items() if group in said}
         assert isinstance(self.start.backbone, MobileNet)
@@ -85,32 +96,30 @@ class Search:
             "padding": backbone.padding, "dilate_first": backbone.dilate_first, "bn_eps": backbone.bn_eps,
             "input_mean": list(backbone.input_mean), "input_std": list(backbone.input_std),
         }  # fmt: skip
-        run_folder.make(folder)
-        lines.attach(folder)
-        run_folder.write_config(folder, command.written)
-        self.size = config.transform.image_size
+        job.begin()
+        self.size = builder.transform.image_size
         self.table: LatencyTable | None = None
         if self.watch is not None:
-            path = Path(config.latency.table) if config.latency.table is not None else folder / "latency.json"
+            path = Path(latency.table) if latency.table is not None else folder / "latency.json"
             self.table = LatencyTable(path, self.watch.about(), self.watch.piece)
         of_piece = MultiplyAdds() if self.table is None else self.table.milliseconds
         self.costs = Costs(self.build, backbone, self.size, of_piece)
         words = {
-            "checkpoint": config.checkpoint,
-            "seed": config.seed,
-            **_plain(config.search),
-            **_plain(config.latency),
+            "checkpoint": checkpoint,
+            "seed": seed,
+            **_plain(section),
+            **_plain(latency),
         }
-        self.first = explicit(config.backbone.undilated())
+        self.first = explicit(builder.backbone.undilated())
         self.state = SearchState.opened(folder / STATE, words, self.first)
 
     def build(self, architecture: Architecture) -> VisionModel:
         """A model of an architecture, with weights by chance."""
-        return build_model(self.on(architecture), self.labels)
+        return self.builder.on(self.backbone_of(architecture)).model(self.labels)
 
-    def on(self, architecture: Architecture) -> RunConfig:
-        """The configuration with another network."""
-        return replace(self.config, backbone=searched(self.config.backbone, architecture, **self.adopted))
+    def backbone_of(self, architecture: Architecture) -> Any:
+        """The backbone's configuration with another network."""
+        return searched(self.builder.backbone, architecture, **self.adopted)
 
     def set_scale(self) -> None:
         """Scale sums of pieces to what the whole starting network takes, where it can be measured."""
@@ -127,44 +136,44 @@ class Search:
 
     def ground(self) -> TrainedGround:
         """Networks, data and scores under the search."""
-        config, section = self.config, self.config.search
+        section, builder = self.section, self.builder
         train: Any = self.splits.train
-        learned, held = divided(len(train), section.hold_out, section.max_hold_out, config.seed)
+        learned, held = divided(len(train), section.hold_out, section.max_hold_out, self.seed)
         log.info("%d training images to learn from, %d held out to compare proposals on", len(learned), len(held))
         data = SearchData(
             train, learned, held,
-            train=train_transform(config.transform), evaluate=evaluation_transform(config.transform),
-            collate=self.collate, batch_size=config.data.batch_size, seed=config.seed,
-            same_size=config.transform.same_size,
+            train=train_transform(builder.transform), evaluate=evaluation_transform(builder.transform),
+            collate=self.collate, batch_size=builder.data.batch_size, seed=self.seed,
+            same_size=builder.transform.same_size,
         )  # fmt: skip
         evaluators = {}
-        for name, head in config.named_heads().items():
+        for name, head in builder.heads.items():
             of_head: Any = HeldOut(self.splits.of(name).train, held)
-            evaluators[name] = EVALUATORS[head.kind](name, of_head, self.labels[name], config.evaluation)
+            evaluators[name] = EVALUATORS[head.kind](name, of_head, self.labels[name], self.evaluation)
             evaluators[name].main_metric = head.metric or evaluators[name].main_metric
         return TrainedGround(
             self.folder, section, self.build, self.start, data, evaluators, self.costs,
-            seed=config.seed, weights={name: head.loss_weight for name, head in config.named_heads().items()},
+            seed=self.seed, weights={name: head.loss_weight for name, head in builder.heads.items()},
         )  # fmt: skip
 
     @property
     def collate(self) -> Collate:
-        return Collate({name: head.kind.value for name, head in self.config.named_heads().items()})
+        return Collate({name: head.kind.value for name, head in self.builder.heads.items()})
 
     def finish(self, name: str, model: VisionModel, architecture: Architecture, ground: TrainedGround) -> Outcome:
         """Fine-tune long on all training images, score on the validation split, and save."""
-        section, config = self.config.search, self.config
+        section, builder = self.section, self.builder
         steps = 0 if name == "start" else section.long_steps
         if name == "uniform":  # as much learning as the searched network had
             steps += section.short_steps * (len(self.state.iterations) - 1)
         if steps:
             fine_tune(
-                model, islice(ground.data.stream(), steps), section, seed=config.seed, decayed_over=steps,
+                model, islice(ground.data.stream(), steps), section, seed=self.seed, decayed_over=steps,
                 weights=ground.weights, teacher=ground.teacher,
             )  # fmt: skip
-        evaluators: dict[str, Evaluator[Any]] = build_evaluators(config, self.splits, "val")
-        transform = evaluation_transform(config.transform)
-        size = config.data.batch_size if config.transform.same_size else 1
+        evaluators: dict[str, Evaluator[Any]] = builder.evaluators(self.splits, "val")
+        transform = evaluation_transform(builder.transform)
+        size = builder.data.batch_size if builder.transform.same_size else 1
         metric = scored(model, batches(self.splits.val, transform, self.collate, size), evaluators)
         figures = {
             f"{one.prefix}{figure}": value for one in evaluators.values() for figure, value in one.figures().items()
@@ -187,7 +196,7 @@ class Search:
 
     def _said(self, architecture: Architecture) -> Command:
         """What a checkpoint says of itself: the words of this run, with the network that was found."""
-        backbone = OmegaConf.to_container(OmegaConf.structured(self.on(architecture).backbone), enum_to_str=True)
+        backbone = OmegaConf.to_container(OmegaConf.structured(self.backbone_of(architecture)), enum_to_str=True)
         return Command(
             overrides=self.command.overrides,
             choices=self._choices | {"backbone": "searched"},
@@ -195,57 +204,56 @@ class Search:
         )
 
 
-def search(config: RunConfig, folder: Path, lines: RunLog, command: Command) -> bool:
+def search(
+    job: Job,
+    section: SearchConfig,
+    latency: LatencyConfig,
+    evaluation: EvaluationConfig,
+    *,
+    checkpoint: str,
+    seed: int,
+) -> bool:
     """Search, fine-tune what was found and the control, and report both.
 
+    Args:
+        checkpoint: of the starting network.
     Returns:
         Whether Ctrl-C ended it: then the best network so far is there as `architecture.yaml` and `model.safetensors`,
         and the same words go on.
     """
-    job = Search(config, folder, lines, command)
-    job.set_scale()
-    ground = job.ground()
-    budget = float(config.search.latency or config.search.multiply_adds or 0)
+    work = Search(job, section, latency, evaluation, checkpoint=checkpoint, seed=seed)
+    work.set_scale()
+    ground = work.ground()
+    budget = float(section.latency or section.multiply_adds or 0)
     try:
-        found = netadapt(config.search, budget, job.state, ground)
-        outcomes = [job.finish("start", job.start, job.first, ground)]
-        outcomes.append(job.finish("searched", ground.model, found, ground))
-        if config.search.control:
-            control = uniform(job.first, outcomes[1].cost, config.search.divisor, job.costs)
-            outcomes.append(job.finish("uniform", ground.narrowed(job.start, control), control, ground))
+        found = netadapt(section, budget, work.state, ground)
+        outcomes = [work.finish("start", work.start, work.first, ground)]
+        outcomes.append(work.finish("searched", ground.model, found, ground))
+        if section.control:
+            control = uniform(work.first, outcomes[1].cost, section.divisor, work.costs)
+            outcomes.append(work.finish("uniform", ground.narrowed(work.start, control), control, ground))
     except KeyboardInterrupt:
-        if len(job.state.iterations) > 1:
-            write_architecture(folder / "architecture.yaml", job.state.architecture)
-            job.save(folder / "model.safetensors", ground.model, job.state.architecture)
-            last = job.state.iterations[-1]
+        if len(work.state.iterations) > 1:
+            write_architecture(work.folder / "architecture.yaml", work.state.architecture)
+            work.save(work.folder / "model.safetensors", ground.model, work.state.architecture)
+            last = work.state.iterations[-1]
             log.warning(
                 "stopped at a cost of %.4g and a metric of %.4f; the network so far is in %s",
                 last.cost,
                 last.metric,
-                folder,
+                work.folder,
             )
         log.warning("the same words go on with the search")
         return True
-    unit = "ms" if job.by_latency else "M multiply-adds"
+    unit = "ms" if work.by_latency else "M multiply-adds"
     for one in outcomes:
         whole = "" if one.measured_ms is None else f", {one.measured_ms:.3f} ms measured"
         log.info("%-8s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, unit, whole)
-    run_folder.write_metrics(folder, {"val": outcomes[1].figures})
-    write_whole(folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
-    write_page(folder, job.state, outcomes, budget, unit)
-    log.info("everything is in %s", folder)
+    run_folder.write_metrics(work.folder, {"val": outcomes[1].figures})
+    write_whole(work.folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
+    write_page(work.folder, work.state, outcomes, budget, unit)
+    log.info("everything is in %s", work.folder)
     return False
-
-
-def _trained(config: RunConfig, labels: dict[str, LabelMap]) -> tuple[VisionModel, dict[str, str]]:
-    """The network of the checkpoint, and which options it was made from."""
-    path = str(config.checkpoint)
-    header = read_header(path)
-    for head, known in known_labels(f"checkpoint={path}", header.labels, labels).items():
-        check_labels(f"checkpoint={path}", known, labels[head])
-    model = build_model(config, labels)
-    load_into(path, model, left_out=left_out(config, header))
-    return model.eval(), header.choices
 
 
 def _plain(section: Any) -> dict[str, Any]:

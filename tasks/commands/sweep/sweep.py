@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from hydra._internal.callbacks import Callbacks
@@ -26,7 +26,8 @@ from tasks.commands.sweep.job import JobRunner
 from tasks.commands.sweep.plan import plan, quoted
 from tasks.commands.sweep.results import JSON, PLOT, show, write_results
 from tasks.commands.sweep.row import FOLDER, Row, read_row
-from tasks.config.run import Mode, Task
+from tasks.config.plugged import plugged
+from tasks.config.run import Mode
 from tasks.runs import folder as run_folder
 from tasks.runs.provenance import DISTRIBUTION
 from tasks.training.resume.claim import LOCK, RunLock
@@ -46,13 +47,12 @@ EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "s
 ROOT = Path("runs", "sweep")
 
 
-def sweep(words: Sequence[str], read: Read, plug: Callable[[Any], Any]) -> list[str]:
+def sweep(words: Sequence[str], read: Read) -> list[str]:
     """Do every job that is not done yet, inside a context in which Hydra is initialised.
 
     Args:
         words: of the command line, without -m.
         read: makes a checked configuration of the words of one run.
-        plug: makes a part of a configuration that is somebody else's.
 
     Returns:
         What failed, a line each.
@@ -76,14 +76,14 @@ def sweep(words: Sequence[str], read: Read, plug: Callable[[Any], Any]) -> list[
             read_row(folder, job)
         except InputError as error:
             raise InputError(f"job {job.name}: {error}") from error
-        jobs.append(replace(job, metrics=_main_metrics(config)))
+        jobs.append(replace(job, metrics=config.main_metrics))
         done += [jobs[-1]] * finished
     run_folder.make(folder / FOLDER)
     say = Console(soft_wrap=True).print
     try:
         with FileLock(folder / FOLDER / LOCK, timeout=0):
             say(f"sweep: {len(jobs)} jobs, {len(done)} done before; in {folder}", highlight=False)
-            rows = _do(master, JobRunner(folder, jobs, str(Path.cwd())), done, read, plug)
+            rows = _do(master, JobRunner(folder, jobs, str(Path.cwd())), done, read)
     except Timeout as error:
         raise InputError(
             f"run_dir={folder}: another sweep runs there; wait for its end, or name another folder"
@@ -92,7 +92,7 @@ def sweep(words: Sequence[str], read: Read, plug: Callable[[Any], Any]) -> list[
     return [f"{row.name} ({row.reason})" for row in rows if row.status != "done"]
 
 
-def _do(master: DictConfig, runner: JobRunner, done: list[Job], read: Read, plug: Callable[[Any], Any]) -> list[Row]:
+def _do(master: DictConfig, runner: JobRunner, done: list[Job], read: Read) -> list[Row]:
     """Launch what is not done, measure all, and show what came of it, also if Ctrl-C ends it early."""
     folder, jobs = runner.sweep, runner.jobs
     runner.aloud = str(master.hydra.launcher._target_).endswith("BasicLauncher")
@@ -109,14 +109,14 @@ def _do(master: DictConfig, runner: JobRunner, done: list[Job], read: Read, plug
             launcher = Plugins.instance().instantiate_launcher(context, runner, master)
             for one in launcher.launch(to_do, initial_job_idx=0):
                 _ = one.return_value  # raises what went wrong outside the job's own process
-        _measure(folder, jobs, read, plug)
+        _measure(folder, jobs, read)
     finally:
         rows = write_results(folder, jobs)
         show(rows, jobs, Console())
     return rows
 
 
-def _measure(folder: Path, jobs: Sequence[Job], read: Read, plug: Callable[[Any], Any]) -> None:
+def _measure(folder: Path, jobs: Sequence[Job], read: Read) -> None:
     """Complete the rows by what the models cost, all measured now, when no job runs, so that latencies compare."""
     rows, configs = [], []
     for job in jobs:
@@ -125,24 +125,16 @@ def _measure(folder: Path, jobs: Sequence[Job], read: Read, plug: Callable[[Any]
             continue
         weights = quoted(str(folder / job.name / "model.safetensors"))
         config, _ = read([*job.words, "mode=evaluate", f"checkpoint={weights}"])
-        for part in ("backbone", "head", "transform", "data"):
-            setattr(config, part, plug(getattr(config, part)))
-        for head in (config.heads or {}).values():
-            head.head = plug(head.head)
         rows.append(row)
         configs.append(config)
     if any(row.latency_ms is None for row in rows):
-        from tasks.commands.sweep.measuring import measure  # brings torch along
+        from tasks.build import Builder  # brings torch along
+        from tasks.commands.sweep.measuring import measure
 
-        measure(rows, configs)
+        builders = [Builder(plugged(config)) for config in configs]
+        measure(rows, builders, [folder / row.name / "model.safetensors" for row in rows])
         for row in rows:
             row.write(folder)
-
-
-def _main_metrics(config: RunConfig) -> tuple[str, ...]:
-    many = config.task is Task.multitask
-    heads = config.named_heads().items()
-    return tuple(f"{f'{name}/' * many}{head.metric or head.kind.main_metric}" for name, head in heads)
 
 
 def _without_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.structures import Batch
-    from tasks.data.loading.datamodule import DataModule
+    from tasks.data.loading.loaders import Loaders
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,14 @@ class FiniteLoss(Callback):
 
     Args:
         folder: of the run.
+        data: tells which images are in a batch.
         action: what to do about it.
         limit: how often; once more ends the training.
     """
 
-    def __init__(self, folder: Path, action: OnNonfinite = OnNonfinite.stop, limit: int = 10) -> None:
+    def __init__(self, folder: Path, data: Loaders, action: OnNonfinite = OnNonfinite.stop, limit: int = 10) -> None:
         self._folder = folder / FOLDER
+        self._data = data
         self._action = action
         self._limit = limit
         self._count = 0
@@ -120,7 +122,7 @@ class FiniteLoss(Callback):
         if place().world_size > 1:
             where = where / f"process_{place().rank}"
         try:
-            write_batch(where, self._batch, trainer, loss)
+            write_batch(where, self._batch, self._data, trainer, loss)
         except OSError as error:
             log.warning("%s cannot be written (%s)", where, error.strerror or error)
 
@@ -140,10 +142,9 @@ def read_skipped(folder: Path) -> set[int]:
         return set()
 
 
-def write_batch(where: Path, batch: Batch, trainer: Trainer, loss: float) -> None:
+def write_batch(where: Path, batch: Batch, data: Loaders, trainer: Trainer, loss: float) -> None:
     """Images and what is known of them."""
     where.mkdir(parents=True, exist_ok=True)
-    data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
     keys = data.keys(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx)
     images = []
     for number, (image, (position, seed, *_)) in enumerate(zip(batch.images.cpu(), keys, strict=True)):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.build import Builder
+from tasks.cli.loading import load_model
+from tasks.commands.job import Job
 from tasks.commands.pack.job import pack
 from tasks.config.pack import PackConfig
-from tasks.config.run import Mode, RunConfig, Task
+from tasks.config.run import Command, Mode, RunConfig, Task
 from tasks.config.training import TrainerConfig
 from tasks.runs.log import RunLog
 
@@ -20,5 +23,9 @@ def packed(out: Path, data: DataConfig, task: Task = Task.detection, **how: Any)
     steps = TrainerConfig(max_steps=1)
     config = RunConfig(mode=Mode.pack, task=task, run_dir=str(out), data=data, pack=PackConfig(**how), trainer=steps)
     with RunLog() as lines:
-        pack(config, lines)
+        command = Command(overrides=[], choices={}, written={})
+        job = Job(
+            builder=Builder(config), folder=out, is_named=True, lines=lines, command=command, load_model=load_model
+        )
+        pack(job, config.pack, seed=config.seed)
     return out

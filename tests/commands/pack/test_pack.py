@@ -22,7 +22,7 @@ from tasks.config.pack import PackConfig
 from tasks.config.run import Task
 from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig, DataConfig, FolderConfig, ShardsConfig
-from tasks.data.loading.datamodule import DataModule
+from tasks.data.loading.loaders import Loaders
 from tasks.data.transforms.config import SSDTransformConfig
 from tests.commands.pack.packing import packed
 from tests.data.builders import jpeg, picture
@@ -129,9 +129,8 @@ def test_divided_without_loss_or_repetition(coco: Path, tmp_path: Path, ranks: i
     seen: dict[str, list[int]] = {"train": [], "val": []}
     for rank in range(ranks):
         transform, kinds = SSDTransformConfig(image_size=64), {"detection": "detection"}
-        data = DataModule(splits, config, transform, kinds, seed=5, rank=rank, world_size=ranks)
-        data.splits.val = splits.train
-        for name, loader in (("train", data.train_dataloader()), ("val", data.val_dataloader())):
+        data = Loaders(splits, config, transform, kinds, seed=5, rank=rank, world_size=ranks)
+        for name, loader in (("train", data.train()), ("val", data.evaluation(splits.train))):
             seen[name] += [int(image_id) for batch in loader for image_id in batch.image_ids]
     assert sorted(seen["val"]) == every
     # Every rank trains on as many: a few images are seen twice where they do not divide, and none is left out.

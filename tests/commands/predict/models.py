@@ -15,7 +15,7 @@ from heads.ssdlite.config import SSDLiteConfig
 from tasks.data.labels import LabelMap
 from tasks.data.transforms.ssd import EvalTransform
 from tasks.model import VisionModel
-from tasks.predict.predictor import Predictor
+from tasks.predictor import Predictor
 
 if TYPE_CHECKING:
     from tasks.data.sample import Transform

@@ -10,8 +10,8 @@ import tasks.predict
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.transforms.deeplab import WholeImage
-from tasks.predict.drawing import Row, draw_answers, draw_panel
-from tasks.predict.predictor import best_classes
+from tasks.drawing.predictions import Row, draw_answers, draw_panel
+from tasks.predictor import best_classes
 from tests.commands.predict.models import NAMES, predictor
 from tests.data.builders import picture
 from tests.processes import loaded_by

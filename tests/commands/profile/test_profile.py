@@ -16,12 +16,15 @@ from backbone.build import build_backbone
 from backbone.cost import cost
 from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
+from tasks.build import Builder
+from tasks.cli.loading import load_model
+from tasks.commands.job import Job
 from tasks.commands.profile import comparison as comparisons
 from tasks.commands.profile import table
 from tasks.commands.profile.models import Measured, WithHead
 from tasks.commands.profile.report import profile
 from tasks.config.profile import ProfileConfig
-from tasks.config.run import Mode, RunConfig
+from tasks.config.run import Command, Mode, RunConfig
 from tasks.config.training import TrainerConfig
 from tasks.papers import tables as papers
 from tasks.runs.log import RunLog
@@ -197,8 +200,11 @@ def test_a_checkpoint_is_not_profiled() -> None:
 
 
 def test_a_foreign_backbone_is_not_swept(tmp_path: Path) -> None:
-    config = RunConfig(
-        mode=Mode.profile, backbone=object(), profile=ProfileConfig(sweep=True), trainer=TrainerConfig(max_steps=1)
+    section, trainer = ProfileConfig(sweep=True), TrainerConfig(max_steps=1)
+    config = RunConfig(mode=Mode.profile, backbone=object(), profile=section, trainer=trainer)
+    command = Command(overrides=[], choices={}, written={})
+    job = Job(
+        builder=Builder(config), folder=tmp_path, is_named=True, lines=RunLog(), command=command, load_model=load_model
     )
     with pytest.raises(InputError, match=r"profile\.sweep=true: needs a MobileNet"):
-        profile(config, tmp_path, RunLog())
+        profile(job, section, trainer)

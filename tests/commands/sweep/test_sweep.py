@@ -247,7 +247,7 @@ def test_under_torchrun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         InputError, match="a sweep starts its runs itself, without torchrun; let each have processes by"
     ):
-        sweep.sweep([], lambda _: pytest.fail("nothing is read"), lambda _: None)
+        sweep.sweep([], lambda _: pytest.fail("nothing is read"))
 
 
 def test_folder_of_another_sweep(

@@ -1,4 +1,4 @@
-"""Loaders for the trainer. Batches leave them as uint8 and are scaled on the device."""
+"""Loaders of the splits. Batches leave them as uint8 and are scaled on the device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import lightning as L
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from tasks.data.transforms.config import TransformConfig
 
 
-class DataModule(L.LightningDataModule):
+class Loaders:
     """Splits, transformed and batched.
 
     The order of training images and their augmentation follow from `seed` and the epoch alone, whatever the number of
@@ -43,6 +42,7 @@ class DataModule(L.LightningDataModule):
         seed: of the run.
         rank, world_size: this process and the number of processes that share the images.
         local_world_size: how many of them are on this machine.
+        workers: in place of `config.workers`.
 
     Attributes:
         steps: of the whole training, over which images may grow; None, before it is known: they are of their last size.
@@ -59,8 +59,8 @@ class DataModule(L.LightningDataModule):
         rank: int = 0,
         world_size: int = 1,
         local_world_size: int = 1,
+        workers: int | None = None,
     ) -> None:
-        super().__init__()
         self.splits = splits
         self.config = config
         self.transform = transform
@@ -69,6 +69,7 @@ class DataModule(L.LightningDataModule):
         self.steps: int | None = None
         self._rank = (rank, world_size)
         self._local_world_size = local_world_size
+        self._workers = config.workers if workers is None else workers
         self._start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
@@ -87,7 +88,7 @@ class DataModule(L.LightningDataModule):
         path = getattr(self.splits.train, "path", None)
         return None if path is None else str(path(position))
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train(self) -> DataLoader[Any]:
         sampler: Sampler[Any] = self._sampler()
         if self._start != (0, 0):
             sampler = StartingAt(self._sampler(), self.config.batch_size, *self._start)
@@ -104,24 +105,14 @@ class DataModule(L.LightningDataModule):
             return TrainingSampler(*plan)
         return ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self._evaluation_loader(self.splits.val)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The test split; the validation split where there is none."""
-        return self._evaluation_loader(self.splits.test or self.splits.val)
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The images of `test_dataloader`."""
-        return self.test_dataloader()
-
-    def _evaluation_loader(self, source: Images) -> DataLoader[Any]:
+    def evaluation(self, source: Images) -> DataLoader[Any]:
+        """Every image of a split once, in its order."""
         sampler = EvaluationSampler(len(source), *self._rank)
         batch_size = self.config.batch_size if self.transform.same_size else 1
         return self._loader(source, evaluation_transform(self.transform), sampler, batch_size)
 
     def _loader(self, source: Images, transform: Transform, sampler: Sampler[Any], batch_size: int) -> DataLoader[Any]:
-        workers = self.config.workers
+        workers = self._workers
         if workers is None:
             workers = default_workers(self._local_world_size)
         if workers:

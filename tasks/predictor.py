@@ -15,8 +15,8 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.sample import Sample
-from tasks.inference import predict
-from tasks.predict.drawing import draw_answers
+from tasks.drawing.predictions import draw_answers
+from tasks.inference import computing, predict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Answer: TypeAlias = Classification | Detections | LabelMask
 
-AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""By `trainer.precision`."""
 SHOWN = 5
 """Classes and detections that are printed of an answer."""
 
@@ -100,7 +98,7 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.labels = dict(labels)
         self.transform = transform
-        self.autocast = AUTOCAST[precision]
+        self.precision = precision
         self.multi_scale = multi_scale
         self.batch_size = batch_size if same_size else 1
         self.score = score
@@ -149,10 +147,7 @@ class Predictor:
         """Of views that `see` gave, all of one shape, and the sizes of the images that they are of."""
         images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).to(self.device)
         heights_widths = torch.tensor([size[:2] for size in sizes], dtype=torch.int64, device=self.device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None),
-        ):
+        with computing(self.device, self.precision):
             by_head = predict(self.model, images, heights_widths, multi_scale=self.multi_scale)
         names = {head: labels.names for head, labels in self.labels.items()}
         return [

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SLACK_PX = 1.0
 """Tools round and count from 0 or 1: a box this far outside its image is clipped without a word."""
 
+MANY_OUTSIDE = 0.2
+"""Share of boxes outside their images from which on one asks whether they are meant otherwise."""
+
 
 def require_root(root: str | None, what: str, remedy: str) -> str:
     """`root` if it names a folder.
@@ -143,6 +146,38 @@ def settle_boxes(
         text = f"{file}: {len(cases)} boxes reach outside their image and are clipped; the first is {cases[0]}"
         caution("box outside its image", text, cases)
     return ~bad, clipped
+
+
+def question_units(bbox_xywh_px: NDArray[np.float64], sizes: NDArray[np.int64], file: Path) -> None:
+    """Say of boxes that they look like fractions of their images, or like corners instead of a corner and a size.
+
+    Args:
+        bbox_xywh_px: (B, 4) of the whole split, as written in the files.
+        sizes: (B, 2) height and width in pixels of the image of each box.
+
+    Raises:
+        InputError: they look like fractions, unless faults are collected.
+    """
+    numbers = bbox_xywh_px[np.isfinite(bbox_xywh_px).all(axis=1)]
+    if not len(numbers):
+        return
+    if np.abs(numbers).max() <= 1 and (numbers % 1).any():
+        fault(
+            "boxes as fractions",
+            f"{file}: all {len(numbers)} boxes lie between 0 and 1, so they look like fractions of the image; pixels"
+            " are expected: multiply x and width by the image's width, y and height by its height",
+            [str(file)],
+        )
+    limits = sizes[np.isfinite(bbox_xywh_px).all(axis=1), ::-1] + SLACK_PX
+    outside = _any_of_row(numbers[:, :2] + numbers[:, 2:] > limits)
+    are_corners = (numbers[:, 2:] > numbers[:, :2]).all() and (numbers[:, 2:] <= limits).all()
+    if outside.sum() > MANY_OUTSIDE * len(numbers) and are_corners:
+        caution(
+            "boxes as corners",
+            f"{file}: {int(outside.sum())} of {len(numbers)} boxes reach outside their image as x, y, width, height,"
+            " and all fit as x1, y1, x2, y2: they look like corners; write width and height for the second corner",
+            [str(file)],
+        )
 
 
 def _any_of_row(values: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -79,7 +79,8 @@ class ShapesConfig(DataConfig):
 class CocoConfig(DataConfig):
     """COCO's layout: `annotations/instances_{split}.json` and a folder of images of the split's name.
 
-    For segmentation the outlines become masks of VOC's classes; everything else is background.
+    For segmentation the outlines become masks: of COCO's own categories those that VOC has too, with VOC's classes;
+    of other categories all, in the order of their ids, behind background.
     """
 
     benchmark: ClassVar[str] = "coco"
@@ -87,18 +88,20 @@ class CocoConfig(DataConfig):
     train_split: str = "train2017"
     val_split: str = "val2017"
     classes: list[str] | None = None
-    """Detection: names of the classes that are used, in the order of their indices; objects of others are left out.
-    None: all of the file, by their ids."""
+    """Names of the classes that are used, in the order of their indices; objects of others are left out. None: all of
+    the file, by their ids (see above for masks)."""
     annotations: str | None = None
     """Annotation file that a results file is scored against; None: the one of `val_split`."""
     download: bool = False
     """Fetch COCO 2017 into `root` first, as far as it is not there."""
-    min_class_pixels: int = 1000
-    """Segmentation trains on images where objects of VOC's classes have at least this many pixels; 0: on all."""
+    min_class_pixels: int | None = None
+    """Segmentation trains on images where objects of its classes have at least this many pixels; 0: on all. None: 1000
+    where the classes are VOC's, else 0."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
-        _check_at_least("min_class_pixels", self.min_class_pixels, 0)
+        if self.min_class_pixels is not None:
+            _check_at_least("min_class_pixels", self.min_class_pixels, 0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -126,8 +129,8 @@ class VocConfig(DataConfig):
 class MasksConfig(DataConfig):
     """Folders of images and of masks of the same names: `images/{split}/x.jpg`, `masks/{split}/x.png`.
 
-    Masks hold class indices and 255 for void, or colours if `colours` is given. Masks of 0 and 255 for two classes
-    are such: `data.colours={background: [0, 0, 0], object: [255, 255, 255]}`.
+    Masks hold class indices and 255 for void, or colours if `colours` is given. Where there are two classes and the
+    first masks hold 0 and 255 only, 255 is the second class.
     """
 
     root: str | None = None

@@ -156,7 +156,7 @@ def test_another_kind_of_json(tmp_path: Path, contents: str, message: str) -> No
             {"images": [image_entry(1), image_entry(1)]},
             r"images\[1\] has id 1, which occurs before; each must occur once",
         ),
-        ({"images": [{"id": 1, "file_name": "0001.jpg", "width": 60}]}, r"images\[0\] has no 'height'; add it"),
+        ({"images": [{"id": 1, "file_name": "0001.jpg", "width": "x"}]}, r"images\[0\] has width 'x'; must be"),
         ({"images": [7]}, r"images\[0\] is a number; must be an object"),
         ({"images": [{}]}, r"images\[0\] has no 'id'; add it or remove the entry"),
         ({"images": [image_entry(1) | {"id": "one"}]}, r"images\[0\] has id 'one'; must be a whole number"),

@@ -160,7 +160,7 @@ def test_images_without_objects(tmp_path: Path) -> None:
         (None, "has no outline"),
         ([[1, 2, 3, 4]], "has a polygon that is not x and y in turn, at least 6 numbers"),
         ([[1, 2, 3, 4, 5, 6, 7]], "has a polygon that is not x and y in turn"),
-        ([[[1, 2], [3, 4], [5, 6]]], "is neither a list of polygons nor run lengths"),
+        ([[[1, 2], [3, 4], [5, "6"]]], "is neither a list of polygons nor run lengths"),
         ([["1", "2", "9", "2", "9", "9"]], "is neither a list of polygons nor run lengths"),
         ([[1, 2, 10**400, 2, 9, 9]], "is neither a list of polygons nor run lengths"),
         ([[1, 2, 2147483648, 2, 9, 9]], "has a corner that is further outside its image than 10 times its sides"),
@@ -206,10 +206,21 @@ def test_strings_of_run_lengths(height: int, width: int, noise: bytes, data: st.
     assert "nor COCO's string of one" in str(fault({"size": list(size), "counts": text + "`"}, size))
 
 
-def test_categories_that_voc_does_not_have(tmp_path: Path) -> None:
-    write_coco_split(tmp_path, [image_entry(1)], [], categories=[{"id": 1, "name": "nut"}, {"id": 2, "name": "bolt"}])
-    with pytest.raises(InputError, match=r"none of its categories \(nut, bolt, \.\.\.\) is one of VOC's 20 classes"):
-        CocoSegmentation(tmp_path, "train2017")
+def test_own_categories(tmp_path: Path) -> None:
+    """In the order of their ids, behind background; pairs of coordinates are polygons too."""
+    corners = [[2, 2], [12, 2], [12, 12], [2, 12]]
+    own = [{"id": 9, "name": "nut"}, {"id": 4, "name": "person"}, {"id": 0, "name": "Background"}]
+    objects = [entry(1, 9, [corners]), entry(2, 4, [square(20, 20, 30, 30)]), entry(3, 9, [square(40, 2, 50, 12)])]
+    write_coco_split(tmp_path, [image_entry(1)], objects, categories=own)
+    data = CocoSegmentation(tmp_path, "train2017")
+    assert data.labels.names == ("background", "person", "nut")
+    mask = data[0].mask
+    assert [int(mask[y, x]) for y, x in ((5, 5), (25, 25), (5, 45), (15, 15))] == [2, 1, 2, 0]
+    assert CocoSegmentation(tmp_path, "train2017", classes=["nut"]).labels.names == ("background", "nut")
+    with pytest.raises(
+        InputError, match=r"data\.classes: bolt is no category of .*; those are nut, person, Background"
+    ):
+        CocoSegmentation(tmp_path, "train2017", classes=["bolt"])
 
 
 def test_files_that_do_not_fit_together(tmp_path: Path) -> None:

@@ -104,9 +104,9 @@ def test_value_that_is_no_class(tmp_path: Path) -> None:
         IndexMasks(["x"] * 254)(path)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colours_where_indices_are_expected(tmp_path: Path, mode: str) -> None:
-    path = write(tmp_path / "a.png", [[0, 1]], mode)
+    path = write(tmp_path / "a.png", [[0, 1]] if mode == "LA" else [[[0, 0, 0], [128, 0, 0]]], mode)
     with pytest.raises(InputError, match=rf"a\.png: is an image of mode {mode}, .*name its colours by data=masks"):
         IndexMasks(NAMES)(path)
 
@@ -342,3 +342,36 @@ def test_missing_folders_and_other_tasks(tmp_path: Path) -> None:
         build_splits(MasksConfig(root=str(tmp_path), classes=list(NAMES)), "segmentation")
     with pytest.raises(InputError, match="task=detection data=masks: this data has labels for segmentation only"):
         build_splits(MasksConfig(), "detection")
+
+
+def test_masks_as_other_tools_write_them(tmp_path: Path) -> None:
+    """16 bits, grey in three channels, 0 and 255 for two classes are read; JPEG and counting from 1 are named."""
+    values = np.array([[0, 1, 2], [2, 255, 0]], dtype=np.uint8)
+    Image.fromarray(values.astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.dstack([values] * 3)).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([*[values] * 3, np.full_like(values, 255)])).save(tmp_path / "rgba.png")
+    for name in ("deep", "rgb", "rgba"):
+        np.testing.assert_array_equal(IndexMasks("abc")(tmp_path / f"{name}.png"), values)
+    Image.fromarray(np.array([[300, 1]], dtype=np.uint16)).save(tmp_path / "high.png")
+    with pytest.raises(InputError, match=r"1 pixels have the value 300; allowed are 0 \.\. 2"):
+        IndexMasks("abc")(tmp_path / "high.png")
+    Image.fromarray(np.array([[1, 2, 3]], dtype=np.uint8)).save(tmp_path / "one.png")
+    with pytest.raises(InputError, match=r"value 3; none has 0, so the classes look counted from 1"):
+        IndexMasks("abc")(tmp_path / "one.png")
+    Image.fromarray(values).save(tmp_path / "lossy.jpg")
+    with pytest.raises(InputError, match=r"is a JPEG, whose compression changes values"):
+        IndexMasks("abc")(tmp_path / "lossy.jpg")
+
+
+def test_masks_of_0_and_255(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        mask = np.zeros((8, 8), dtype=np.uint8)
+        mask[2:5] = 255
+        Image.fromarray(mask).save(tmp_path / "masks" / split / "a.png")
+        Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "images" / split / "a.png")
+    splits = build_splits(MasksConfig(root=str(tmp_path), classes=["no", "yes"]), "segmentation")
+    np.testing.assert_array_equal(splits.val[0].mask, np.repeat([0, 0, 1, 1, 1, 0, 0, 0], 8).reshape(8, 8))
+    many = build_splits(MasksConfig(root=str(tmp_path), classes=["no", "yes", "more"]), "segmentation")
+    assert many.val[0].mask.max() == 255

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tasks.data.build import build_splits
 from tasks.data.config import CocoConfig, VocConfig
-from tasks.data.formats.coco.masks import VOC_NAMES
+from tasks.data.formats.coco.categories import VOC_NAMES
 from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.transforms.deeplab import ScalingCrops
 from tests.real_data import NEEDED, ROOT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backbone.errors import InputError
-from tasks.data.checks import check_index, settle_boxes
+from tasks.data.checks import check_index, question_units, settle_boxes
 from tasks.data.files.images import decode_image, read_bytes
 from tasks.data.sample import Sample
 
@@ -99,6 +99,7 @@ class DetectionDataset:
         if not len(annotations.image_ids):
             raise InputError(f"{file}: lists no image; choose another split or complete the file")
         xywh = annotations.bbox_xywh_px
+        question_units(xywh, annotations.sizes[annotations.owner], file)
         with np.errstate(over="ignore", invalid="ignore"):  # what no number comes of is a bad box
             xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
             keep, clipped = settle_boxes(xyxy, annotations.sizes[annotations.owner], bad_boxes, file, describe)

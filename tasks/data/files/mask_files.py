@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -13,7 +13,7 @@ from PIL import Image
 from backbone.errors import InputError
 from heads.structures import VOID
 from tasks.data.files.contents import read_bytes
-from tasks.data.files.images import check_pixels
+from tasks.data.files.images import JPEG_MAGIC, check_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,13 +42,15 @@ class IndexMasks:
     Args:
         names: of the classes, in the order of their indices.
         void: values besides 255 of pixels that belong to no class.
+        binary: 255 is the second class, and anything else the first.
 
     Raises:
         InputError: a value of `void` is that of a class, or not within 0 .. 255.
     """
 
-    def __init__(self, names: Sequence[str], void: Sequence[int] = ()) -> None:
+    def __init__(self, names: Sequence[str], void: Sequence[int] = (), *, binary: bool = False) -> None:
         self.names = tuple(names)
+        self.binary = binary
         for value in void:
             if not len(self.names) <= value <= VOID:
                 raise InputError(
@@ -66,6 +68,10 @@ class IndexMasks:
             InputError: the file is absent, broken or of several channels, or a value is neither a class nor void.
         """
         image, depth = _open(path)
+        if image.mode in ("RGB", "RGBA"):
+            image = _grey_in_colour(image) or image
+        if image.mode.startswith("I;16"):
+            return self._checked(path, np.array(image))
         if image.mode not in ("P", "L", "1"):
             raise InputError(
                 f"{path}: is an image of mode {image.mode}, but class indices are expected, one value of 8 bits for"
@@ -75,18 +81,34 @@ class IndexMasks:
         mask = np.array(image, dtype=np.uint8)
         if image.mode == "L" and depth in STRETCH:
             mask //= STRETCH[depth]
-        known = self._is_known[mask]
+        if self.binary:
+            mask = (mask == VOID).astype(np.uint8)
+        return self._checked(path, mask)
+
+    def _checked(self, path: Path, mask: NDArray[Any]) -> Pixels:
+        """The mask as uint8, if all of its values are classes or void."""
+        known = (mask <= VOID) & self._is_known[np.minimum(mask, VOID)]
         if not known.all():
             values, counts = np.unique(mask[~known], return_counts=True)
             more = f" and {len(values) - 1} more values that are no class" if len(values) > 1 else ""
+            if values.tolist() == [len(self.names)] and mask.min() > 0:
+                more += "; none has 0, so the classes look counted from 1, and here they count from 0"
             raise InputError(
                 f"{path}: {counts[0]} pixels have the value {values[0]}{more}; allowed are 0 .. {len(self.names) - 1}"
                 f" ({', '.join(self.names)}) and {VOID} for void: correct the mask or the list of classes, or say"
                 f" data=masks data.ignore_index=[{','.join(map(str, [*self._void, values[0]]))}]"
             )
+        pixels: Pixels = mask.astype(np.uint8, copy=False)
         for value in self._void:
-            mask[mask == value] = VOID
-        return mask
+            pixels[pixels == value] = VOID
+        return pixels
+
+
+def _grey_in_colour(image: Image.Image) -> Image.Image | None:
+    """The red channel of an image whose channels are alike and opaque; None if it is none."""
+    channels = image.split()
+    alike = all(channel.tobytes() == channels[0].tobytes() for channel in channels[1:3])
+    return channels[0] if alike and (len(channels) == 3 or channels[3].getextrema() == (255, 255)) else None
 
 
 class ColourMasks:
@@ -161,6 +183,8 @@ def _is_transparent(image: Image.Image) -> bool:
 def _open(path: Path) -> tuple[Image.Image, int | None]:
     """The decoded image, and the bits per sample where it is a PNG."""
     data = read_bytes(path, REMEDY)
+    if data.startswith(JPEG_MAGIC):
+        raise InputError(f"{path}: is a JPEG, whose compression changes values; write masks as PNG from their source")
     try:
         with warnings.catch_warnings(action="ignore"):
             image = Image.open(io.BytesIO(data))

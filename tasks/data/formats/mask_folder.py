@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from backbone.errors import InputError
+from heads.structures import VOID
 from tasks.data.checks import require_folder, require_root
 from tasks.data.datasets.segmentation import SegmentationDataset
 from tasks.data.faults import fault
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 from tasks.data.files.boundary import Boundary, files_below
 from tasks.data.files.images import is_image
 from tasks.data.files.mask_files import MaskReader
+
+log = logging.getLogger(__name__)
 
 LAYOUT = "images and masks of the same names, images/{split}/x.jpg and masks/{split}/x.png"
 REMEDY = "data.root=FOLDER names the data set, data.images= and data.masks= the folders below it"
@@ -88,6 +95,13 @@ def build_splits(config: MasksConfig) -> DataSplits:
     elif config.void_colours:
         raise InputError("data.void_colours is set but data.colours is not; name the colours of the classes too")
     root = Path(require_root(config.root, LAYOUT, REMEDY))
+    if (
+        colours is None
+        and labels.num_classes == 2
+        and _is_binary(root / config.masks.replace("{split}", config.train_split))
+    ):
+        log.warning("%s: masks of 0 and 255 are read as %s and %s", root, *labels.names)
+        read_mask = IndexMasks(labels.names, binary=True)
 
     def read(split: str) -> MaskFolders:
         images, masks = config.images.replace("{split}", split), config.masks.replace("{split}", split)
@@ -143,6 +157,17 @@ def read_colours(config: MasksConfig) -> dict[str, list[int]] | None:
 
 
 MAX_CLASSES = 255
+LOOKED_AT = 32
+"""Masks that show whether all are of 0 and 255."""
+
+
+def _is_binary(folder: Path) -> bool:
+    """Whether the first masks of a folder hold 0 and 255 and nothing else: then 255 is no void, but a class."""
+    found: set[int] = set()
+    for path in sorted(path for path in folder.rglob("*") if is_image(path.name))[:LOOKED_AT]:
+        with suppress(InputError):  # said where the mask is read
+            found |= set(np.unique(IndexMasks([""] * MAX_CLASSES)(path)).tolist())
+    return found == {0, VOID}
 
 
 def _by_name(folder: Path, what: str, suffix: str, boundary: Boundary) -> dict[str, Path]:

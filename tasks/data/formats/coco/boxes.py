@@ -16,7 +16,10 @@ from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.faults import fault
 from tasks.data.files.boundary import Boundary
-from tasks.data.formats.coco.instances import called, column, image_sizes, read_instances, texts, whole_numbers
+from tasks.data.files.sources import is_address
+from tasks.data.formats.coco.categories import warn_of_parents
+from tasks.data.formats.coco.image_entries import known_sizes, local_names
+from tasks.data.formats.coco.instances import called, column, read_instances, texts, whole_numbers
 from tasks.data.labels import LabelMap
 from tasks.data.splits import DataSplits
 from tasks.data.subset import of_classes
@@ -47,13 +50,22 @@ class CocoDetection(DetectionDataset):
     """
 
     def __init__(
-        self, root: str | Path, split: str, bad_boxes: BadBoxes = BadBoxes.error, *, outside_root: bool = False
+        self,
+        root: str | Path,
+        split: str,
+        bad_boxes: BadBoxes = BadBoxes.error,
+        *,
+        outside_root: bool = False,
     ) -> None:
         file, folder = split_files(root, split)
+        boundary = Boundary(root, outside_root)
         contents = read_instances(file, _without_outline)
+        warn_of_parents(contents, file)
         labels = _label_map(contents["categories"], file)
-        annotations, names = _tabulate(contents, labels, file)
-        check_images_exist(folder, annotations.file_names.tolist(), file, Boundary(root, outside_root))
+        files = local_names(contents["images"], folder, file)
+        sizes = known_sizes(contents["images"], files, folder, file, boundary)
+        annotations, names = _tabulate(contents, labels, file, files, sizes)
+        check_images_exist(folder, [name for name in files if not is_address(name)], file, boundary)
 
         def describe(box: int) -> str:
             name = annotations.file_names[annotations.owner[box]]
@@ -81,14 +93,19 @@ def build_splits(config: CocoConfig, *, need_train: bool = True) -> DataSplits:
         empty = DataSplits(train=NoDetections(val.labels), val=val, test=None, labels=val.labels)
         return of_classes(empty, config.classes)
     train, val = (dataset(split) for split in (config.train_split, config.val_split))
-    if train.labels != val.labels:
+    check_same_categories(train.labels, val.labels, config, root)
+    return of_classes(DataSplits(train=train, val=val, test=None, labels=train.labels), config.classes)
+
+
+def check_same_categories(train: LabelMap, val: LabelMap, config: CocoConfig, root: str) -> None:
+    """See that both splits list the same categories; an InputError otherwise, unless faults are collected."""
+    if train != val:
         fault(
             "other categories",
             f"{root}: the splits {config.train_split} and {config.val_split} list other categories"
-            f" ({train.labels.num_classes} and {val.labels.num_classes}); give both files the same list",
+            f" ({train.num_classes} and {val.num_classes}); give both files the same list",
             [str(split_files(root, split)[0]) for split in (config.train_split, config.val_split)],
         )
-    return of_classes(DataSplits(train=train, val=val, test=None, labels=train.labels), config.classes)
 
 
 def find_coco(config: CocoConfig) -> str:
@@ -137,7 +154,9 @@ def _label_map(categories: list[Entry], file: Path) -> LabelMap:
         raise InputError(f"{file}: {error}") from None
 
 
-def _tabulate(contents: dict[str, list[Entry]], labels: LabelMap, file: Path) -> tuple[Annotations, list[str]]:
+def _tabulate(
+    contents: dict[str, list[Entry]], labels: LabelMap, file: Path, names: list[str], sizes: list[tuple[int, int]]
+) -> tuple[Annotations, list[str]]:
     """The annotations as arrays, and what the file calls each."""
     images = contents["images"]
     image_ids = np.array(whole_numbers(images, "id", "images", file), dtype=np.int64)
@@ -145,9 +164,9 @@ def _tabulate(contents: dict[str, list[Entry]], labels: LabelMap, file: Path) ->
     boxes = np.array(column(rows, "bbox", "annotations", file), dtype=np.float64).reshape(-1, 4)
     areas = [row.get("area", width * height) for row, (width, height) in zip(rows, boxes[:, 2:].tolist(), strict=True)]
     table = Annotations(
-        file_names=np.array(texts(images, "file_name", "images", file), dtype=np.str_),
+        file_names=np.array(names, dtype=np.str_),
         image_ids=image_ids,
-        sizes=np.array(image_sizes(images, file), dtype=np.int64).reshape(-1, 2),
+        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
         owner=owner,
         bbox_xywh_px=boxes,
         labels=classes,

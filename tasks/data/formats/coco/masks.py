@@ -1,7 +1,7 @@
-"""COCO's outlines as masks of VOC's classes, for the pretraining of models that are then trained on VOC.
+"""COCO's outlines as masks: of VOC's classes, for the pretraining of models that are then trained on VOC, or of own.
 
 Larger objects are drawn first, so that a small object in front of a large one is seen. Crowds are void, since their
-outlines are coarse; single objects are drawn over them. Categories that VOC does not have are background.
+outlines are coarse; single objects are drawn over them. Categories that are not learned are background.
 Reference: the rule that an image must have a thousand pixels of these classes is that of torchvision's
 references/segmentation. Differs from it: where two objects overlap, the smaller one is taught instead of void.
 Shapes: N images, B objects, H W pixels.
@@ -22,8 +22,11 @@ from tasks.data.faults import caution
 from tasks.data.faults import fault as report_fault
 from tasks.data.files.boundary import Boundary
 from tasks.data.files.images import read_image
-from tasks.data.formats.coco.boxes import UNKNOWN, find_coco, owners, split_files
-from tasks.data.formats.coco.instances import called, column, image_sizes, read_instances, texts, whole_numbers
+from tasks.data.files.sources import is_address
+from tasks.data.formats.coco.boxes import UNKNOWN, check_same_categories, find_coco, owners, split_files
+from tasks.data.formats.coco.categories import mask_classes
+from tasks.data.formats.coco.image_entries import known_sizes, local_names
+from tasks.data.formats.coco.instances import called, column, read_instances, whole_numbers
 from tasks.data.formats.coco.outlines import Outlines, fault, inside, pixels_of, with_arrays
 from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.labels import LabelMap
@@ -31,6 +34,7 @@ from tasks.data.sample import Sample
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,28 +43,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VOC_NAMES = {
-    "airplane": "aeroplane",
-    "couch": "sofa",
-    "dining table": "diningtable",
-    "motorcycle": "motorbike",
-    "potted plant": "pottedplant",
-    "tv": "tvmonitor",
-}
-"""COCO's categories that VOC calls otherwise; the other 14 have the same name."""
+MIN_VOC_PIXELS = 1000
 
 
 class CocoSegmentation:
-    """A split in COCO's layout, with masks of VOC's classes. The id of an image is its position.
+    """A split in COCO's layout, with masks. The id of an image is its position.
 
     Args:
         root: folder that holds `annotations` and the folder of images.
         split: name of the folder of images.
-        min_class_pixels: images where objects of these classes have fewer pixels together are left out; crowds do not
-            count.
+        min_class_pixels: images where objects of the classes have fewer pixels together are left out; crowds do not
+            count. None: 1000 for VOC's classes, else 0.
         bad_outlines: what to do with objects of these classes whose outline cannot be drawn; dropped ones become
             background.
         outside_root: whether images may lie elsewhere.
+        classes: names of the categories that are learned, behind background; None: those that VOC has, of COCO's own,
+            else all.
 
     Raises:
         InputError: a file or folder is missing, its contents do not fit together, or no image or class is left.
@@ -70,21 +68,26 @@ class CocoSegmentation:
         self,
         root: str | Path,
         split: str,
-        min_class_pixels: int = 0,
+        min_class_pixels: int | None = 0,
         bad_outlines: BadBoxes = BadBoxes.error,
         *,
         outside_root: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         self._file, self._folder = split_files(root, split)
-        self.labels = LabelMap.indexed(VOC_CLASSES)
+        boundary = Boundary(root, outside_root)
         contents = read_instances(self._file, with_arrays)
+        names, kinds = mask_classes(contents["categories"], classes, self._file)
+        self.labels = LabelMap.indexed(names)
         images = contents["images"]
         ids = np.array(whole_numbers(images, "id", "images", self._file), dtype=np.int64)
-        names = texts(images, "file_name", "images", self._file)
-        check_images_exist(self._folder, names, self._file, Boundary(root, outside_root))
-        self._file_names = np.array(names, dtype=np.str_)
-        self._sizes = np.array(image_sizes(images, self._file), dtype=np.int64)
-        rows = self._read_objects(contents, ids, bad_outlines)
+        files = local_names(images, self._folder, self._file)
+        check_images_exist(self._folder, [name for name in files if not is_address(name)], self._file, boundary)
+        self._file_names = np.array(files, dtype=np.str_)
+        self._sizes = np.array(known_sizes(images, files, self._folder, self._file, boundary), dtype=np.int64)
+        rows = self._read_objects(contents, kinds, ids, bad_outlines)
+        if min_class_pixels is None:
+            min_class_pixels = MIN_VOC_PIXELS if names == VOC_CLASSES else 0
         self._positions = self._with_enough_pixels(rows, min_class_pixels)
 
     def __len__(self) -> int:
@@ -123,11 +126,10 @@ class CocoSegmentation:
         return np.ascontiguousarray(mask)
 
     def _read_objects(
-        self, contents: dict[str, Any], image_ids: NDArray[np.int64], policy: BadBoxes
+        self, contents: dict[str, Any], classes: dict[int, int], image_ids: NDArray[np.int64], policy: BadBoxes
     ) -> list[dict[str, Any]]:
-        """Keep the objects of VOC's classes, by image; gives back their entries in that order."""
+        """Keep the objects of the classes, by image; gives back their entries in that order."""
         file = self._file
-        classes = _class_indices(contents["categories"], file)
         kinds = column(contents["annotations"], "category_id", "annotations", file)
         rows = [row for row, kind in zip(contents["annotations"], kinds, strict=True) if kind in classes]
         places = owners(rows, image_ids, file)
@@ -174,12 +176,15 @@ class CocoSegmentation:
         used = np.flatnonzero(sums >= least)
         if not len(used):
             raise InputError(
-                f"{self._file}: none of its {total} images has {least} pixels of VOC's classes; choose another"
+                f"{self._file}: none of its {total} images has {least} pixels of {self._what()}; choose another"
                 " split or a smaller data.min_class_pixels"
             )
         if len(used) < total:
-            log.info("%s: %d of %d images have %d pixels of VOC's classes", self._file, len(used), total, least)
+            log.info("%s: %d of %d images have %d pixels of %s", self._file, len(used), total, least, self._what())
         return used
+
+    def _what(self) -> str:
+        return "VOC's classes" if self.labels.names == VOC_CLASSES else "its classes"
 
     def _position(self, index: int) -> int:
         check_index(index, len(self))
@@ -187,34 +192,15 @@ class CocoSegmentation:
 
 
 def build_splits(config: CocoConfig) -> DataSplits:
-    """Train, without the images that show too little of VOC's classes, and all of val.
+    """Train, without the images that show too little of the classes, and all of val.
 
     Raises:
         InputError: see `CocoSegmentation` and `find_coco`.
     """
-    if config.classes is not None:
-        raise InputError("data.classes: is for task=detection; masks of COCO are of VOC's 21 classes; leave it out")
     root = find_coco(config)
     train, val = (
-        CocoSegmentation(root, split, least, config.bad_boxes, outside_root=config.outside_root)
+        CocoSegmentation(root, split, least, config.bad_boxes, outside_root=config.outside_root, classes=config.classes)
         for split, least in ((config.train_split, config.min_class_pixels), (config.val_split, 0))
     )
+    check_same_categories(train.labels, val.labels, config, root)
     return DataSplits(train=train, val=val, test=None, labels=train.labels)
-
-
-def _class_indices(categories: list[dict[str, Any]], file: Path) -> dict[Any, int]:
-    """VOC's class by COCO's category id, for the categories that VOC has."""
-    indices = {name: index for index, name in enumerate(VOC_CLASSES) if index > 0}
-    names = texts(categories, "name", "categories", file)
-    ids = whole_numbers(categories, "id", "categories", file)
-    found = {
-        category: indices[VOC_NAMES.get(name, name)]
-        for category, name in zip(ids, names, strict=True)
-        if VOC_NAMES.get(name, name) in indices
-    }
-    if not found:
-        raise InputError(
-            f"{file}: none of its categories ({', '.join(names[:5])}, ...) is one of VOC's 20 classes, which is what"
-            " segmentation on data=coco is taught; write the masks to files and use data=masks"
-        )
-    return found

@@ -31,6 +31,8 @@ MAX_LENGTH_PX = 4_000_000
 MIN_NUMBERS = 6
 """Fewest numbers of a polygon: three corners. pycocotools takes four numbers for a box."""
 
+PAIRS = [[int, int], [int, float], [float, int], [float, float]]
+
 
 @dataclass(slots=True)
 class Outlines:
@@ -83,14 +85,31 @@ def inside(runs: dict[str, Any]) -> NDArray[np.bool_]:
 
 
 def with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """An object of a JSON file, its polygons as arrays: a fifth of the memory. What is no polygon stays."""
+    """An object of a JSON file, its polygons as arrays: a fifth of the memory. What is no polygon stays.
+
+    A polygon is x and y in turn, or a list of pairs [x, y].
+    """
     outline = entry.get("segmentation")
+    if isinstance(outline, list):
+        outline = [_flat(polygon) for polygon in ([outline] if _are_pairs(outline) else outline)]
     if isinstance(outline, list) and all(type(polygon) is list for polygon in outline):
         kinds = {type(number) for polygon in outline for number in polygon}
         if kinds <= {int, float}:
             with contextlib.suppress(OverflowError):  # a number that no float can hold
                 entry["segmentation"] = [np.array(polygon, dtype=np.float64) for polygon in outline]
     return entry
+
+
+def _are_pairs(polygon: Any) -> bool:
+    """Whether a polygon is at least three pairs of numbers."""
+    return (
+        type(polygon) is list and 2 * len(polygon) >= MIN_NUMBERS
+        and all(type(pair) is list and list(map(type, pair)) in PAIRS for pair in polygon)
+    )  # fmt: skip
+
+
+def _flat(polygon: Any) -> Any:
+    return list(itertools.chain.from_iterable(polygon)) if _are_pairs(polygon) else polygon
 
 
 def fault(outline: Any, size: tuple[int, int]) -> str | None:

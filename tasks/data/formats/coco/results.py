@@ -71,6 +71,12 @@ def load_results(path: str | Path, ground_truth: dict[str, Any]) -> list[dict[st
         score = entry.get("score")
         if not is_number(score):
             raise InputError(f"{place} has score {shown(score)}; must be a finite number")
+    if data and max(entry["score"] for entry in data) > 1:
+        logger.warning(
+            "%s: scores go up to %g, so they are no probabilities (per cent?); only their order counts here",
+            path,
+            max(entry["score"] for entry in data),
+        )
     return data
 
 

@@ -61,7 +61,7 @@ class FixedSize(nn.Module):
         Raises:
             InputError: the images are larger than the input.
         """
-        views = images.round().byte().permute(0, 2, 3, 1).cpu().numpy()  # an evaluation may resize in floating point
+        views = images.permute(0, 2, 3, 1).cpu().numpy()
         rows = [self.run(fitted(view, self.size, self.padding, self.what)[None]) for view in views]
         columns = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*rows, strict=True)]
         content, found, start = (int(images.shape[2]), int(images.shape[3])), {}, 0
@@ -83,13 +83,15 @@ class FixedSize(nn.Module):
         }
 
 
-def fitted(view: Pixels, size: int, padding: Sequence[int], what: str) -> Pixels:
-    """A picture (H, W, 3) as the upper left part of a square.
+def fitted(view: NDArray[Any], size: int, padding: Sequence[int], what: str) -> Pixels:
+    """An image (H, W, 3) as the upper left part of a square; one that was resized in floating point is rounded.
 
     Raises:
         InputError: it is larger.
     """
     height, width = view.shape[:2]
+    if view.dtype != np.uint8:
+        view = np.rint(view).astype(np.uint8)
     if (height, width) == (size, size):
         return np.ascontiguousarray(view)
     if max(height, width) > size:

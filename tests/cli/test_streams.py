@@ -69,7 +69,7 @@ def test_closed_streams() -> None:
 
 
 @posix
-@pytest.mark.parametrize("delay_s", [0.1, 0.3])
+@pytest.mark.parametrize("delay_s", [0.05, 0.1])
 def test_interrupted_while_it_starts(delay_s: float) -> None:
     process = start(
         sys.executable, "-c", "from tasks.run import main; print('begun', flush=True); main()", "--help",

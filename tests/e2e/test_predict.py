@@ -172,7 +172,7 @@ def test_public_weights_answer_as_where_they_come_from(
     assert [(row["file"], row["rank"]) for row in rows] == [("x.png", str(rank)) for rank in range(1, 6)]
 
     assert trident(monkeypatch, "mode=predict", "task=detection", *words, f"run_dir={tmp_path / 'b'}") == 2
-    assert "public weights with a head for task=detection are not known" in capsys.readouterr().err
+    assert "does not name its classes; say predict.classes=" in capsys.readouterr().err
     named = ("task=classification", "predict.classes=[a,b]", f"run_dir={tmp_path / 'c'}")
     assert trident(monkeypatch, "mode=predict", *words, *named) == 2
     assert "its head does not fit" in capsys.readouterr().err

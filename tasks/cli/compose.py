@@ -37,7 +37,7 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Command]:
 def read_composed(composed: DictConfig) -> tuple[RunConfig, Command]:
     """What Hydra composed as a checked configuration, and what it was made from."""
     choices = dict(composed.hydra.runtime.choices)
-    overrides = list(composed.hydra.overrides.task)
+    overrides: Any = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)  # as they were typed
     with open_dict(composed):
         del composed["hydra"]
     if composed.checkpoint is not None or composed.artifact is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backbone.errors import InputError
+from conf.schema import register
 from tasks.cli.compose import MAX_WHOLE, read
 from tasks.cli.flags import check_flags
 from tasks.cli.leaving import BAD_INPUT, LONGEST, CommandFailed, _errors_explained, one_line
@@ -90,3 +91,12 @@ def test_what_the_machine_refuses(capsys: pytest.CaptureFixture[str], error: Exc
 
 def test_the_middle_of_a_long_message_is_left_out() -> None:
     assert one_line("a" * 5000) == "a" * (LONGEST // 2) + " .. " + "a" * (LONGEST // 2)
+
+
+def test_words_stay_as_they_were_typed() -> None:
+    """An interpolation among them is not resolved in what files say of the command."""
+    register()
+    words = ["mode=profile", "run_dir='runs/${seed}'"]
+    config, command = read(words)
+    assert command.overrides == words
+    assert config.run_dir == "runs/0"

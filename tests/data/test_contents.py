@@ -105,10 +105,12 @@ def jpeg_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("make", [png_of, bmp_of, jpeg_of])
 def test_too_many_pixels_for_every_reader(tmp_path: Path, make: Callable[[int, int], bytes]) -> None:
     path = tmp_path / "a.png"
-    message = r"a\.png: (has .* megapixels, and at most 178 are read|too large|is a JPEG, whose compression)"
+    too_large = r"a\.png: (has .* megapixels, and at most 178 are read|too large)"
     for width, height in ((14_000, 13_000), (30_000, 30_000), (65_500, 3000)):
         path.write_bytes(make(width, height))
         for read in (read_image, IndexMasks(["a", "b"]), ColourMasks({"a": [0, 0, 0]})):
+            is_refused_before = make is jpeg_of and read is not read_image  # a mask is no JPEG, whatever its size
+            message = r"a\.png: is a JPEG, whose compression changes values" if is_refused_before else too_large
             with pytest.raises(InputError, match=message):
                 read(path)
 

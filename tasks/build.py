@@ -15,7 +15,7 @@ from tasks.checkpoints.join_heads import start_heads
 from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, load_into, read_header
 from tasks.checkpoints.public_weights import load_heads, public_labels
 from tasks.config.heads import part_of
-from tasks.config.run import Mode, RunConfig, Task
+from tasks.config.run import RunConfig, Task
 from tasks.data import build as data_sets
 from tasks.data.labels import LabelMap
 from tasks.data.loading.loaders import Loaders
@@ -79,11 +79,9 @@ class Builder:
         return device_of(self._config.trainer)
 
     def splits(self) -> DataSplits | JointSplits:
-        """The data, checked. To evaluate and to inspect, a training split is not needed."""
+        """The data, checked; with a training split where the mode needs one."""
         config = self._config
-        need_train = config.mode not in (Mode.evaluate, Mode.inspect, Mode.pack)
-        if config.mode is Mode.export:
-            need_train = config.export.reads_training_data
+        need_train = config.needs_train
         if config.task is Task.multitask:
             needs = {name: data_sets.Need(head.kind.value, part_of(name, head)) for name, head in self.heads.items()}
             return data_sets.build_joint(config.data, needs, need_train=need_train)
@@ -172,16 +170,22 @@ class Builder:
             split: val or test.
         """
         evaluators: dict[str, Evaluator[Any]] = {}
-        for name, head in self.heads.items():
+        for name in self.heads:
             of_head = splits.of(name)
             data = getattr(of_head, split)
             if data is None:
                 continue
-            evaluators[name] = EVALUATORS[head.kind](name, data, of_head.labels, self._config.evaluation)
-            if self.task is Task.multitask:
-                evaluators[name].prefix = f"{name}/"
-            evaluators[name].main_metric = head.metric or evaluators[name].main_metric
+            evaluators[name] = self.evaluator(name, data, of_head.labels)
         return evaluators
+
+    def evaluator(self, name: str, data: Any, labels: LabelMap) -> Evaluator[Any]:
+        """A measure for one head on labelled images."""
+        head = self.heads[name]
+        made = EVALUATORS[head.kind](name, data, labels, self._config.evaluation)
+        if self.task is Task.multitask:
+            made.prefix = f"{name}/"
+        made.main_metric = head.metric or made.main_metric
+        return made
 
     def predictor(self, section: PredictConfig, *, checkpoint: str | None, artifact: str | None) -> Predictor:
         """The model of a file on the device of the run, with all that is needed to use it.

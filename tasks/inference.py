@@ -180,22 +180,21 @@ def predict(
         return {name: predict_multi_scale(model, name, images, sizes) for name in model.heads}
     rows = rows or {}
     canvas = getattr(model, "canvas", None)
-    if canvas is not None:
-        return _predict_padded(model, canvas, images, sizes, rows)
-    outputs = model.forward_heads(model.features(images), rows)
+    seen, whole = (images, sizes) if canvas is None else _padded(model, canvas, images, sizes)
+    answers: dict[str, list[Any]] = {}
+    outputs = model.forward_heads(model.features(seen), rows)
     for name, output in outputs.items():
         check_finite(name, output)
-    return {
-        name: model.heads[name].predict(output, sizes[rows[name]] if name in rows else sizes)  # type: ignore[operator]
-        for name, output in outputs.items()
-    }
+    for name, output in outputs.items():
+        of_head = rows.get(name, slice(None))
+        found = model.heads[name].predict(output, whole[of_head])  # type: ignore[operator]
+        answers[name] = found if canvas is None else _cut(found, sizes[of_head])
+    return answers
 
 
-def _predict_padded(
-    model: VisionModel, canvas: int, images: Tensor, sizes: Tensor, rows: Mapping[str, Tensor]
-) -> dict[str, list[Any]]:
-    """As `predict`, of images that are filled up to a square of `canvas` pixels, below and on the right, with the mean
-    of the model's input. Label maps are cut to the images again."""
+def _padded(model: VisionModel, canvas: int, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Images that are filled up to a square of `canvas` pixels, below and on the right, with the mean of the model's
+    input; and height and width (N, 2) that the originals would have, filled up likewise."""
     height, width = images.shape[-2:]
     if max(height, width) > canvas:
         raise InputError(f"image of {width} x {height} pixels: is larger than the {canvas} that images are padded to")
@@ -203,17 +202,15 @@ def _predict_padded(
     padded = mean.expand(len(images), -1, canvas, canvas).clone()
     padded[:, :, :height, :width] = images
     whole = (sizes * sizes.new_tensor([canvas, canvas]) / sizes.new_tensor([height, width])).round().to(sizes.dtype)
-    outputs = model.forward_heads(model.features(padded), rows)
-    answers = {}
-    for name, output in outputs.items():
-        check_finite(name, output)
-        of_head = rows.get(name, slice(None))
-        found = model.heads[name].predict(output, whole[of_head])  # type: ignore[operator]
-        answers[name] = [
-            LabelMask(one.mask[:high, :wide].contiguous()) if isinstance(one, LabelMask) else one
-            for one, (high, wide) in zip(found, sizes[of_head].tolist(), strict=True)
-        ]
-    return answers
+    return padded, whole
+
+
+def _cut(found: list[Any], sizes: Tensor) -> list[Any]:
+    """Label maps without what the images were filled up with; other predictions as they are."""
+    return [
+        LabelMask(one.mask[:high, :wide].contiguous()) if isinstance(one, LabelMask) else one
+        for one, (high, wide) in zip(found, sizes.tolist(), strict=True)
+    ]
 
 
 def check_finite(head: str, output: Any) -> None:

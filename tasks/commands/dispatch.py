@@ -94,10 +94,7 @@ def _check_files(config: RunConfig) -> None:
             existing(annotations, "data.annotations")
             existing(config.predictions, "predictions")
     elif config.mode not in (Mode.profile, Mode.latency, Mode.predict):
-        need_train = config.mode in (Mode.train, Mode.pack, Mode.search)
-        if config.mode is Mode.export:
-            need_train = config.export.reads_training_data
-        check_places(config.data, config.task.value, need_train=need_train)
+        check_places(config.data, config.task.value, need_train=config.needs_train)
 
 
 def _claim(folder: Path, command: Command, world: World | None) -> RunLock:
@@ -160,7 +157,7 @@ def _run(
             from tasks.commands.search.job import search
 
             return search(
-                job, config.search, config.latency, config.evaluation,
+                job, config.search, config.latency,
                 checkpoint=str(config.checkpoint), seed=config.seed,
             )  # fmt: skip
         case Mode.latency:

@@ -176,6 +176,11 @@ class RunConfig:
         return self.mode is Mode.train or (self.mode is Mode.evaluate and not scores)
 
     @property
+    def needs_train(self) -> bool:
+        """Whether the training split must be there, of the modes that read data."""
+        return self.mode in (Mode.train, Mode.search) or (self.mode is Mode.export and self.export.reads_training_data)
+
+    @property
     def max_side(self) -> int | None:
         """Longest side in pixels at which the model sees an image of any size, by all that limits it; None: any.
 

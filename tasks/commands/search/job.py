@@ -18,7 +18,6 @@ from backbone.errors import InputError
 from backbone.families.searched import searched
 from backbone.mobilenet import MobileNet
 from backbone.units import explicit
-from tasks.build import EVALUATORS
 from tasks.checkpoints.model_file import (
     _header,
     read_header,
@@ -41,7 +40,6 @@ from tasks.search.tuning import fine_tune, scored
 if TYPE_CHECKING:
     from backbone.architecture import Architecture
     from tasks.commands.job import Job
-    from tasks.config.evaluation import EvaluationConfig
     from tasks.config.latency import LatencyConfig
     from tasks.config.search import SearchConfig
     from tasks.evaluators.base import Evaluator
@@ -62,23 +60,14 @@ class Search:
         InputError: something does not fit.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        section: SearchConfig,
-        latency: LatencyConfig,
-        evaluation: EvaluationConfig,
-        *,
-        checkpoint: str,
-        seed: int,
-    ) -> None:
+    def __init__(self, job: Job, section: SearchConfig, latency: LatencyConfig, *, checkpoint: str, seed: int) -> None:
         builder, folder, command = job.builder, job.folder, job.command
         if not isinstance(builder.backbone, MobileNetConfig):
             raise InputError("mode=search: narrows a MobileNet; the checkpoint's backbone is somebody else's")
         if folder.exists() and any(folder.iterdir()) and not (folder / STATE).exists():
             raise InputError(f"run_dir={folder}: is not empty and holds no search; name another folder")
         self.builder, self.folder, self.command = builder, folder, command
-        self.section, self.evaluation, self.seed = section, evaluation, seed
+        self.section, self.seed = section, seed
         self.by_latency = section.latency is not None
         self.watch = Stopwatch(latency) if self.by_latency else None
         self.splits = builder.splits()
@@ -146,11 +135,10 @@ class Search:
             collate=self.collate, batch_size=builder.data.batch_size, seed=self.seed,
             same_size=builder.transform.same_size,
         )  # fmt: skip
-        evaluators = {}
-        for name, head in builder.heads.items():
-            of_head: Any = HeldOut(self.splits.of(name).train, held)
-            evaluators[name] = EVALUATORS[head.kind](name, of_head, self.labels[name], self.evaluation)
-            evaluators[name].main_metric = head.metric or evaluators[name].main_metric
+        evaluators = {
+            name: builder.evaluator(name, HeldOut(self.splits.of(name).train, held), self.labels[name])
+            for name in builder.heads
+        }
         return TrainedGround(
             self.folder, section, self.build, self.start, data, evaluators, self.costs,
             seed=self.seed, weights={name: head.loss_weight for name, head in builder.heads.items()},
@@ -204,15 +192,7 @@ class Search:
         )
 
 
-def search(
-    job: Job,
-    section: SearchConfig,
-    latency: LatencyConfig,
-    evaluation: EvaluationConfig,
-    *,
-    checkpoint: str,
-    seed: int,
-) -> bool:
+def search(job: Job, section: SearchConfig, latency: LatencyConfig, *, checkpoint: str, seed: int) -> bool:
     """Search, fine-tune what was found and the control, and report both.
 
     Args:
@@ -221,7 +201,7 @@ def search(
         Whether Ctrl-C ended it: then the best network so far is there as `architecture.yaml` and `model.safetensors`,
         and the same words go on.
     """
-    work = Search(job, section, latency, evaluation, checkpoint=checkpoint, seed=seed)
+    work = Search(job, section, latency, checkpoint=checkpoint, seed=seed)
     work.set_scale()
     ground = work.ground()
     budget = float(section.latency or section.multiply_adds or 0)

@@ -25,7 +25,7 @@ MAX_BYTES = 1_000_000
 MAX_CHANNELS = 16_384
 MAX_BLOCKS = 200
 MAX_WEIGHTS = 1 << 28
-"""Of 1x1 and full convolutions: 1 GB."""
+"""Most weights of 1x1 and full convolutions together: 1 GB."""
 ALLOWED = {"kernel": (1, 3, 5, 7, 9, 11), "start": (1, 3, 5, 7, 9, 11), "stride": (1, 2), "dilation": (1, 2, 4, 8)}
 PARTS = ("stem", "stages", "last", "levels", "hidden")
 
@@ -81,7 +81,7 @@ def from_plain(plain: Any) -> Architecture:
 
 
 def _weights(architecture: Architecture) -> int:
-    """Of the 1x1 and the full convolutions, which have nearly all."""
+    """Weights of the 1x1 and the full convolutions, which have nearly all."""
     total, before = 0, architecture.stem.channels
     for block in (block for blocks in architecture.stages.values() for block in blocks):
         inner, area = block.expanded or before, 1 if block.separable else (block.kernel or 1) ** 2

@@ -206,7 +206,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _multiply_adds(func: Any, args: Any, output: Tensor) -> int:
-    """Of one operation; 0 for all but convolutions and matrix products."""
+    """Multiply-adds of one operation; 0 for all but convolutions and matrix products."""
     match func:
         case aten.convolution.default:
             weight: Tensor = args[1]

@@ -72,5 +72,5 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
         return {}
 
     def select_classes(self, tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
-        """Of converted tensors that know more classes than the data, those of the data's `ids`; others stay."""
+        """Select, of converted tensors that know more classes, those of the data's `ids`; others stay."""
         return tensors

@@ -144,7 +144,7 @@ class Predictor:
         return self.transform(sample, 0).image
 
     def answer(self, seen: Sequence[Pixels], sizes: Sequence[tuple[int, ...]]) -> list[Prediction]:
-        """Of views that `see` gave, all of one shape, and the sizes of the images that they are of."""
+        """Predictions for views that `see` gave, all of one shape, and the sizes of the images that they are of."""
         images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).to(self.device)
         heights_widths = torch.tensor([size[:2] for size in sizes], dtype=torch.int64, device=self.device)
         with computing(self.device, self.precision):

@@ -82,7 +82,7 @@ def detect(
 
 
 def _within_image(kept: Tensor, boxes: Tensor, labels: Tensor, most: int) -> Tensor:
-    """Of pairs (P,), best first, the first `most` of each class, without those that show nothing of the image."""
+    """Select of pairs (P,), best first, the first `most` of each class, without those showing nothing of the image."""
     same = labels[kept][:, None] == labels[kept]
     corners = boxes[kept].clamp(0, 1)
     seen = (corners[:, 2:] > corners[:, :2]).all(dim=1)

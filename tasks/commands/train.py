@@ -319,7 +319,7 @@ def _say_start(claim: RunLock, resumed: Checkpoint | None, steps: int) -> None:
 
 
 def _images_in_step(builder: Builder, trainer: TrainerConfig) -> int:
-    """Of all processes together."""
+    """Images of all processes together."""
     batch: int = builder.data.batch_size
     return batch * group.place().world_size * trainer.accumulate
 

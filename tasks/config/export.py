@@ -42,7 +42,7 @@ class ExportConfig:
     calibration_source: str | None = None
     """int8 only: a picture, folder, pattern or list to take them from, as `source`; null: the training data."""
     licence: str | None = None
-    """Of the weights, to be said in the file; null: what the weights' own file says."""
+    """Licence of the weights, to be said in the file; null: what the weights' own file says."""
     mask: bool = False
     """Segmentation ends at the label map of the input's size instead of the coarse logits."""
     compare: bool = True

@@ -30,7 +30,7 @@ class HeadConfig:
     data: str | None = None
     """Which of `data.parts` it learns from; null: the one of the head's name. With one data set: null."""
     metric: str | None = None
-    """Of its metrics, the one that counts when the best weights are chosen; null: top1, map or miou."""
+    """Metric that counts when the best weights are chosen; null: top1, map or miou."""
     weights: str | None = None
     """A run's model.safetensors to start this head from; its backbone must be built alike."""
 

@@ -26,7 +26,7 @@ class LatencyConfig:
     precision: Precision = Precision.fp32
     threads: int = 1
     num_classes: int = 80
-    """Of every head, in mode=latency, which reads no data."""
+    """Classes of every head, in mode=latency, which reads no data."""
     passes: int = 50
     """Timed for every piece; the mean of the fastest tenth is what counts."""
     table: str | None = None

@@ -12,7 +12,7 @@ class PackConfig:
     """What a shard holds at most; one image more than fits begins the next."""
 
     shard_megabytes: float = 256.0
-    """Of 1,000,000 bytes."""
+    """Size of a shard in units of 1,000,000 bytes."""
     shard_images: int | None = None
     """null: as many as fit."""
     shuffle: bool = False

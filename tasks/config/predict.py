@@ -34,7 +34,7 @@ class PredictConfig:
     """Draw the answers; false: only the files for machines."""
     video: VideoOutput = VideoOutput.video
     max_frames: int | None = None
-    """Of a video or a camera; null: all, of a camera until Ctrl-C."""
+    """Frames of a video or a camera; null: all, of a camera until Ctrl-C."""
     max_side: int | None = 2048
     """A model that takes pictures at their own size sees larger ones shrunk to this longer side; null: as they are."""
     classes: list[str] | None = None

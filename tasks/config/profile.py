@@ -28,7 +28,7 @@ class ProfileConfig:
     """What mode=profile measures. It reads no data: of the data's configuration, the image size alone."""
 
     num_classes: int = 80
-    """Of the head."""
+    """Classes of the head."""
     table: int | None = None
     """Print this table of a paper beside what is measured here, instead of the configured model."""
     paper: Paper = Paper.v2

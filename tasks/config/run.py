@@ -80,7 +80,7 @@ class RunConfig:
     backbone: Any = None
     head: Any = None
     heads: Any = None
-    """Of task=multitask: a HeadConfig by name. (Hydra adds no keys to a typed dictionary, hence no type.)"""
+    """Heads of task=multitask: a HeadConfig by name. (Hydra adds no keys to a typed dictionary, hence no type.)"""
     only: list[str] | None = None
     """Names of the heads of a checkpoint that are used; null: all."""
     transform: Any = None

@@ -43,7 +43,7 @@ class SearchConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     distill_weight: float = 0.0
-    """Of what the starting network says, beside the labels, in every fine-tuning; 0: it is not asked."""
+    """Weight of what the starting network says, beside the labels, in every fine-tuning; 0: it is not asked."""
     hold_out: float = 0.2
     """Share of the training images that proposals are compared on instead; they come back for the long fine-tuning."""
     max_hold_out: int = 1000

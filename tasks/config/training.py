@@ -87,9 +87,9 @@ class OptimConfig:
     heads_first: int = 0
     """Steps in the beginning in which the backbone stays as it is, its batch statistics too, and only heads learn."""
     balance: Balance = Balance.fixed
-    """Of the losses of several heads."""
+    """How the losses of several heads are weighted."""
     distill_weight: float = 1.0
-    """Of what the network of `distill` says, beside the labels."""
+    """Weight of what the network of `distill` says, beside the labels."""
     ema_decay: float | None = 0.998
     """Of the moving average of the weights, which is what gets evaluated and saved; null: none. Ramps up from 0.1."""
 

@@ -72,7 +72,7 @@ class FixedSize(nn.Module):
         return found
 
     def forward_heads(self, features: Mapping[str, Seen], rows: Mapping[str, Tensor] | None = None) -> dict[str, Seen]:
-        """Of these, the images that are wanted of each head; see `VisionModel.forward_heads`."""
+        """Select of these the images that are wanted of each head; see `VisionModel.forward_heads`."""
         wanted = rows or {}
         return {
             name: seen._replace(tensors=tuple(tensor[wanted[name]] for tensor in seen.tensors))

@@ -196,7 +196,7 @@ def _take_levels(model: Any) -> None:
 
 
 def _leave_out_zeros(model: Any) -> None:
-    """Of the zero points those of biases, a zero for each channel: that is what none stands for."""
+    """Remove the zero points of biases, a zero for each channel: that is what none stands for."""
     from onnx import TensorProto
 
     wide = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT32}

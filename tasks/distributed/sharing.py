@@ -82,7 +82,7 @@ def _images(batch: Batch, head: str) -> int:
 
 
 def merged(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Of weighted losses, the mean over all processes, by head and name; for logs."""
+    """Means of weighted losses over all processes, by head and name; for logs."""
     sums: dict[str, dict[str, float]] = {}
     plain = {name: {part: float(value.detach()) for part, value in losses.items()} for name, losses in parts.items()}
     everyone = group.all_gather(plain)

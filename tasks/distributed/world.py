@@ -98,7 +98,7 @@ def started(environment: Mapping[str, str] = os.environ) -> World | None:
 
 
 def first_node(nodes: str) -> str:
-    """Of SLURM's list: `gpu[03-04,7],cpu1` is gpu03."""
+    """First of SLURM's list: `gpu[03-04,7],cpu1` is gpu03."""
     match = re.match(r"([^\[,]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
     if match is None:
         raise InputError(f"SLURM_STEP_NODELIST={nodes}: names no machine; set MASTER_ADDR to that of the first process")

@@ -29,7 +29,7 @@ def box_pair(
     score_threshold: float,
     caption: str,
 ) -> Pair:
-    """Of an image (H, W, 3) and its boxes.
+    """Draw an image (H, W, 3) and its boxes.
 
     Args:
         truth: crowd regions included.
@@ -54,7 +54,7 @@ def mask_pair(
     names: Sequence[str],
     caption: str,
 ) -> Pair:
-    """Of an image (H, W, 3) and its masks (H, W); what share of the pixels is right is counted at full size."""
+    """Draw an image (H, W, 3) and its masks (H, W); what share of the pixels is right is counted at full size."""
     small = fitted(image)
     size = small.shape[1], small.shape[0]
     left, right = (

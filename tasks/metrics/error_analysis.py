@@ -220,7 +220,7 @@ class _Boxes:
 
 
 def _judge(boxes: Floats, labels: Ints, objects: Floats, object_labels: Ints) -> tuple[Ints, Ints, Flags]:
-    """Of one image: the kind and target of its detections, best first, and which of its objects were found."""
+    """Judge one image: the kind and target of its detections, best first, and which of its objects were found."""
     overlap = _overlap(boxes, objects)
     same = labels[:, None] == object_labels
     of_class, of_others = overlap * same, overlap * ~same

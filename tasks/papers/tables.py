@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Checkpoint(NamedTuple):
-    """Of the reference implementation: multiply-adds in M, cut and not rounded, and ImageNet top-1 in percent."""
+    """Model of the reference implementation: multiply-adds in M, cut and not rounded, and ImageNet top-1 in percent."""
 
     multiply_adds: int
     top_1: float

@@ -37,7 +37,7 @@ class OtherRun(NamedTuple):
     images: int | None
 
     def figure(self, head: str, kind: str, name: str) -> float | None:
-        """Of the head of that name; or, in a run of a single task, of its only head if that is of the same kind."""
+        """Value for the head of that name; in a run of a single task, for its only head if that is of the same kind."""
         if self.task == Task.multitask.value:
             return self.figures.get(f"{head}/{name}")
         return self.figures.get(name) if self.task == kind else None

@@ -22,7 +22,7 @@ MEASURE = "right answers by how sure they are, then wrong ones, the surest last"
 
 
 def classification_body(evaluator: ClassificationEvaluator, references: Sequence[Reference]) -> Html:
-    """Of an evaluator that has seen its split."""
+    """Section of an evaluator that has seen its split."""
     measure, names = evaluator.measure, evaluator.labels.names
     figures = [(WORDS[key], key, number) for key, number in measure.figures().items()]
     accuracies = measure.per_class(names)

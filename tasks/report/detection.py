@@ -44,7 +44,7 @@ CURVES = ((0, "IoU .50"), (5, "IoU .75"), (9, "IoU .95"))
 
 
 def detection_body(evaluator: DetectionEvaluator, references: Sequence[Reference]) -> Html:
-    """Of an evaluator that has seen its split."""
+    """Section of an evaluator that has seen its split."""
     matches = match(evaluator.truth, evaluator.measure.results())
     positions = {image["id"]: position for position, image in enumerate(evaluator.truth["images"])}
     threshold = evaluator.config.drawn_score
@@ -63,7 +63,7 @@ def detection_body(evaluator: DetectionEvaluator, references: Sequence[Reference
 
 
 def results_body(ground_truth: dict[str, Any], results: list[dict[str, Any]], scores: CocoScores) -> Html:
-    """Of anybody's results file: the same without pictures."""
+    """Section of anybody's results file: the same without pictures."""
     return scores_body(scores, match(ground_truth, results), [])
 
 

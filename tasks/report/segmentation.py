@@ -22,7 +22,7 @@ WORDS = {"miou": "mean IoU", "pixel_accuracy": "pixel accuracy", "fw_iou": "freq
 
 
 def segmentation_body(evaluator: SegmentationEvaluator, references: Sequence[Reference]) -> Html:
-    """Of an evaluator that has seen its split."""
+    """Section of an evaluator that has seen its split."""
     scores = evaluator.scores()
     figures = [(WORDS[key], key, number) for key, number in scores.figures().items()]
     rows = [Row(one.name, one.iou, one.true_pixels, f"miou/{one.name}") for one in scores.classes]

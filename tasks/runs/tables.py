@@ -56,7 +56,7 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _cells(line: str) -> list[str]:
-    """Of a line; none where it is no line of a table."""
+    """Cells of a line; none where it is no line of a table."""
     try:
         return next(csv.reader([line]))
     except csv.Error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_HALVINGS = 8
-"""Of a step that no single unit can take."""
+"""Most times that a step is halved which no single unit can take."""
 
 
 class Ground(Protocol):
@@ -54,7 +54,7 @@ class Ground(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """Of one unit: the network, its channels, its cost."""
+    """Proposal for one unit: the network, its channels, its cost."""
 
     unit: Unit
     channels: int
@@ -153,7 +153,7 @@ def search(config: SearchConfig, budget: float, state: SearchState, ground: Grou
 def candidates(
     architecture: Architecture, before: float, step: float, budget: float, divisor: int, ground: Ground
 ) -> list[Reduction]:
-    """Of every unit the fewest removed channels that lower the cost by `step`, or to the budget.
+    """Find for every unit the fewest removed channels that lower the cost by `step`, or to the budget.
 
     Where no unit can, half the step is tried, and so on.
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(slots=True, kw_only=True)
 class Cost:
-    """Of one image.
+    """Cost of one image.
 
     Attributes:
         milliseconds: the median of the passes.

@@ -46,7 +46,7 @@ class CsvLog(Logger):
 
     @property
     def name(self) -> str:
-        """Of no use to us: Lightning asks for it."""
+        """Nothing: Lightning asks for it."""
         return ""
 
     @property

@@ -98,7 +98,7 @@ def build_schedule(optimizer: Optimizer, config: OptimConfig, steps: int, steps_
 
 
 def learning_rate_factor(config: OptimConfig, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
-    """Of a step, counted from 0."""
+    """Factor of the learning rate at a step, counted from 0."""
     warmup = min(config.warmup_steps, steps // 2)
 
     def factor(step: int) -> float:

@@ -88,7 +88,7 @@ class Graph:
         return found
 
     def facts(self) -> dict[str, Any]:
-        """Of a detector's graph, what is around the network; nothing is said of what it does not tell.
+        """Facts of a detector's graph, of what is around the network; nothing is said of what it does not tell.
 
         `image_size`, `interpolation`; `score`; `score_threshold`, `nms_iou`, `max_detections`; `boxes`: by map, the
         scales and aspect ratios of the default boxes of a cell.

@@ -120,7 +120,7 @@ class Trial:
 def coverage(
     data: DetectionData, config: SSDLiteConfig, specs: Mapping[str, FeatureSpec], image_size: int
 ) -> Coverage | None:
-    """Of the objects of a split; None if it has none."""
+    """Coverage of the objects of a split; None if it has none."""
     boxes = torch.from_numpy(np.concatenate([boxes for boxes, _ in data.boxes()]))
     if not len(boxes):
         return None

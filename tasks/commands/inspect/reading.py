@@ -98,7 +98,7 @@ class Reading:
                 advance(len(chunk))
 
     def findings(self, split: str) -> list[Finding]:
-        """Of what could not be read."""
+        """Findings about what could not be read."""
         findings = []
         for kind, cases in self._faults.items():
             more = f" (and {len(cases) - 1} more)" if len(cases) > 1 else ""

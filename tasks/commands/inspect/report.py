@@ -94,7 +94,7 @@ def _build(builder: Builder, faults: list[Fault]) -> DataSplits:
 
 
 def _readings(splits: DataSplits, limit: int | None) -> dict[str, Reading]:
-    """Of every split that has images."""
+    """A reading for every split that has images."""
     there = {"train": splits.train, "val": splits.val, "test": splits.test}
     return {
         name: Reading(split, spread(len(split), limit or len(split)))
@@ -163,7 +163,7 @@ def _draw_samples(
 
 
 def _draw_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> list[list[Picture]]:
-    """Of the first groups, those that reach over two splits before others."""
+    """Draw the first groups, those that reach over two splits before others."""
     widest = sorted(groups, key=lambda group: -len({place.split for place in group}))[:MAX_GROUPS_SHOWN]
     drawn = []
     for group in widest:

@@ -265,7 +265,7 @@ def batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
 
 
 def columns() -> tuple[Any, ...]:
-    """Of the progress bar: how many, rate and time left."""
+    """Columns of the progress bar: how many, rate and time left."""
     return BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
 
 

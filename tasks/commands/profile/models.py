@@ -102,7 +102,7 @@ class SSD(SSDLite):
 
 
 def classifier_cost(config: MobileNetConfig, size: int = 224) -> Measured:
-    """Of this backbone, with fresh weights, as a classifier of 1000 classes."""
+    """Cost of this backbone, with fresh weights, as a classifier of 1000 classes."""
     return _measured(Classifier(replace(config, weights=None)), size)
 
 

@@ -125,7 +125,7 @@ def _costs(builder: Builder, num_classes: int, model: WithHeads, console: Consol
 def _latencies(
     model: WithHeads, size: int, passes: int, console: Console, *, channels_last: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """Of the backbone alone and with the head, in one and in all threads."""
+    """Latency of the backbone alone and with the head, in one and in all threads."""
     images = torch.rand(1, 3, size, size)
     if channels_last:
         images = images.to(memory_format=torch.channels_last)

@@ -76,7 +76,7 @@ def resize_as_tensorflow_1(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Of each of `new` pixels the two of `old` that it lies between, and how far from the first."""
+    """Find for each of `new` pixels the two of `old` that it lies between, and how far from the first."""
     place = np.arange(new, dtype=np.float32) * np.float32(old / new)
     low = np.floor(place).astype(np.intp)
     return low, np.minimum(low + 1, old - 1), place - low.astype(np.float32)

@@ -141,11 +141,11 @@ class Checkpoints:
         return size
 
     def path(self, place: Position) -> Path:
-        """Of the checkpoint to go on from there."""
+        """File of the checkpoint to resume from there."""
         return self.folder / f"step_{place.step:06d}.ckpt"
 
     def best_path(self, best: Best) -> Path:
-        """Of the weights."""
+        """File of the best weights."""
         return self.folder / f"best_{best.step:06d}.ckpt"
 
     def write_best(self, best: Best, weights: Mapping[str, Tensor]) -> None:

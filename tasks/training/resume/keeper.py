@@ -169,7 +169,7 @@ class CheckpointCallback(Callback):
                 self._warn(self.checkpoints.best_path(self.best), error)
 
     def best_weights(self) -> dict[str, Any]:
-        """Of the best evaluation; there must have been one.
+        """Weights of the best evaluation; there must have been one.
 
         Raises:
             InputError: their file is damaged.

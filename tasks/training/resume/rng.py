@@ -10,7 +10,7 @@ import torch
 
 
 def state() -> dict[str, Any]:
-    """Of Python, NumPy, torch and every GPU that this process uses, as plain data."""
+    """States of Python, NumPy, torch and every GPU that this process uses, as plain data."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     assert not isinstance(name, dict)

@@ -96,7 +96,7 @@ def _said(overrides: Sequence[str]) -> dict[str, Override]:
 def _with_public_weights(
     composed: DictConfig, path: str, overrides: Sequence[str], *, without_data: bool
 ) -> DictConfig:
-    """With the backbone's weights, and with pictures looked at as their authors did, unless the command says how.
+    """With the backbone's weights, and with images looked at as their authors did, unless the command says how.
 
     Raises:
         InputError: the backbone is another's, or the weights cannot be read.

@@ -155,10 +155,10 @@ class CheckpointCallback(Callback):
         logged = trainer.callback_metrics.get(self._monitor)
         if trainer.sanity_checking or logged is None:
             return
-        figure = -math.inf if math.isnan(logged) else float(logged)
-        if self.best is not None and figure <= self.best.figure:
+        metric = -math.inf if math.isnan(logged) else float(logged)
+        if self.best is not None and metric <= self.best.metric:
             return
-        self.best = Best(trainer.global_step, figure)
+        self.best = Best(trainer.global_step, metric)
         weights = self.average.averaged() if self.average else trainer.strategy.lightning_module_state_dict()
         if is_first():
             self._unwritten = weights

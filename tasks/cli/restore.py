@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
-"""Of these the option itself cannot be changed: the weights are of that kind."""
+"""Groups whose option itself cannot be changed: the weights are of that kind."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
 BUILT_IN = "shapes"

@@ -23,7 +23,7 @@ from tasks.config.renamed import new_option, renamed
 FORMAT = "trident-export-1"
 ENTRY = "trident.json"
 MAX_BYTES = 10_000_000
-"""Of a header."""
+"""Largest size of a header."""
 MIDDLE = 128
 """The grey level that 8-bit graphs take for zero."""
 METADATA_PROPS = 14

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_FONT_PX = 11
 FONT_SHARE = 26
-"""Of the shorter side of an image, for a line of text."""
+"""Lines of text that fit into the shorter side of an image."""
 PANEL_DARKNESS = 0.72
 BAR: Colour = PALETTE[1]
 PALE_BAR: Colour = (120, 130, 138)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 NAMED = 5
 """Classes that are written for every image."""
 WRONG_SHARE = 2 / 3
-"""Of the images on the contact sheet, where there are as many wrong answers."""
+"""Share of wrong predictions on the contact sheet, where there are as many wrong answers."""
 
 
 class ClassificationEvaluator(Evaluator[ClassificationData]):

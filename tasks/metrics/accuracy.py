@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BINS = 15
-"""Of confidence, equally wide. Reference: Guo et al., On Calibration of Modern Neural Networks, arXiv:1706.04599."""
+"""Bins of confidence, equally wide. Source: Guo et al., On Calibration of Modern Neural Networks, arXiv:1706.04599."""
 
 
 class Accuracy:

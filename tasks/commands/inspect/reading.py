@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.data.splits import VisionData
 
 LEAST_PX = 16
-"""Of the shorter side of an image that is looked at."""
+"""Pixels of the shorter side of an image that is looked at, at least."""
 SMALL_PX = 8 * LEAST_PX
 """An image with a shorter side is looked at whole: an eighth of it would be too little to recognise."""
 CHUNK = 64

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.data.splits import VisionData
 
 BLOCK = 512
-"""Of a tar: a header has one, and a file is filled up to whole ones."""
+"""Bytes of a block of a tar: a header has one, and a file is filled up to whole ones."""
 MEGABYTE = 1_000_000
 NUMBERS = 8
 """Digits in the key of a sample."""

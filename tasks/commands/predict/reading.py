@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.uint8]
 
 PIXELS_AHEAD = 2**25
-"""Of decoded images that wait: 100 MB, and one image where it alone has more."""
+"""Pixels of decoded images that wait, at most: 100 MB, and one image where it alone has more."""
 ATTEMPTS = 3
 
 

@@ -31,7 +31,7 @@ ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a lis
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
 MAX_DIGITS = 4
-"""Of a camera's number."""
+"""Digits of a camera's number, at most."""
 MAX_NAME = 100
 UNNAMED = "picture"
 """Name of results whose source gives none."""

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SECONDS = 60.0
 """Between checkpoints, unless saving takes long."""
 SHARE = 0.01
-"""Of the time that may go to saving."""
+"""Largest share of the time that may go to saving."""
 
 
 class CheckpointCallback(Callback):

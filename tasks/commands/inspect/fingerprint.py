@@ -27,9 +27,9 @@ THUMBNAIL = 8
 QUARTERS = 4
 MAX_BITS = 6
 MAX_DIFFERENCE = 0.3
-"""Largest difference of thumbnails of the same image: mean absolute difference, brightness apart, over the contrast. Photographs that
-were halved, written as JPEG of quality 30, or lost a fifth of their contrast stay below 0.24; different images with
-almost the same hash were above 0.45."""
+"""Largest difference of thumbnails of the same image: mean absolute difference, brightness apart, over the contrast.
+Photographs that were halved, written as JPEG of quality 30, or lost a fifth of their contrast stay below 0.24;
+different images with almost the same hash were above 0.45."""
 MIN_CONTRAST = 4.0
 """Standard deviation of a thumbnail's values; a flat image has less."""
 BLOCK = 1 << 12

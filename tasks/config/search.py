@@ -42,6 +42,9 @@ class SearchConfig:
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    gradient_clip: float | None = 1.0
+    """Largest norm of the gradients of a step, of all weights together; null: any. A network that has just lost
+    channels has gradients a hundred times larger than after some steps, and without a limit they destroy it."""
     distill_weight: float = 0.0
     """Weight of what the starting network says, beside the labels, in every fine-tuning; 0: it is not asked."""
     hold_out: float = 0.2
@@ -66,6 +69,8 @@ class SearchConfig:
         for name in ("short_steps", "long_steps", "weight_decay", "momentum", "distill_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"search.{name}={getattr(self, name)}: must not be negative")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise InputError(f"search.gradient_clip={self.gradient_clip}: must be positive, or null for no limit")
         if not self.momentum < 1:
             raise InputError(f"search.momentum={self.momentum}: must be below 1")
         if not self.learning_rate > 0:

@@ -23,12 +23,12 @@ class Reference(NamedTuple):
     """A published figure, as a fraction.
 
     Attributes:
-        metric: its name in metrics.json.
+        figure: its name in metrics.json.
         source: where it stands.
         caveat: what differs here; empty if nothing does.
     """
 
-    metric: str
+    figure: str
     value: float
     source: str
     caveat: str = ""

@@ -1,4 +1,4 @@
-"""Predict on images, from Python.
+"""Predict on pictures, from Python.
 
 from tasks.predict import load, read_image
 

@@ -9,9 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from backbone.disk import whole_file
 from backbone.errors import InputError
-from backbone.units import units, with_unit
+from backbone.mobilenet import MobileNet
+from backbone.units import explicit, units, with_unit
 from tasks.search.pieces import Piece, backbone_pieces, head_pieces
-from tasks.search.surgery import strongest, transfer
+from tasks.search.statistics import frozen_norms, images_of, moments, move
+from tasks.search.surgery import kept_moments, strongest, transfer
 from tasks.search.tuning import fine_tune, recalibrate, scored
 from tasks.training.teacher import Teacher
 
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from torch import Tensor
+
     from backbone.architecture import Architecture
-    from backbone.mobilenet import MobileNet
     from tasks.config.search import SearchConfig
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
     from tasks.search.data import SearchData
     from tasks.search.progress import SearchState
+    from tasks.search.statistics import Moments
 
     Build = Callable[[Architecture], VisionModel]
 
@@ -115,6 +119,7 @@ class TrainedGround:
         self.weights = weights
         self._number = 0
         self._proposed: VisionModel = start
+        self._moments: tuple[tuple[int, int], Tensor, Moments] | None = None
         self.teacher = Teacher(start, config.distill_weight) if config.distill_weight else None
 
     def start(self, state: SearchState) -> float:
@@ -125,16 +130,27 @@ class TrainedGround:
             return state.iterations[-1].metric
         return scored(self.model, self.data.held_out(), self.evaluators)
 
-    def narrowed(self, model: VisionModel, architecture: Architecture) -> VisionModel:
-        """A model with fewer channels that computes what `model` does without the others."""
+    def narrowed(self, model: VisionModel, architecture: Architecture, iteration: int = 0) -> VisionModel:
+        """A model with fewer channels that computes what `model` does without the others, frozen statistics moved.
+
+        Args:
+            iteration: whose images statistics are moved by.
+        """
         kept = strongest(model, architecture)
         smaller = self._build(architecture).to(next(model.parameters()).device)
         transfer(model, smaller, kept)
+        if frozen_norms(model):
+            if self._moments is None or self._moments[0] != (id(model), iteration):
+                images = images_of(self.data.training(iteration, RECALIBRATED)).to(next(model.parameters()).device)
+                self._moments = ((id(model), iteration), images, moments(model, images))
+            _, images, before = self._moments
+            assert isinstance(model.backbone, MobileNet)
+            move(smaller, images, kept_moments(explicit(model.backbone.config.undilated()), kept, before))
         return smaller
 
     def propose(self, architecture: Architecture, iteration: int) -> float:
         """See `netadapt.Ground.propose`."""
-        self._proposed = self.narrowed(self.model, architecture)
+        self._proposed = self.narrowed(self.model, architecture, iteration)
         batches = self.data.training(iteration, self.config.short_steps)
         fine_tune(
             self._proposed,

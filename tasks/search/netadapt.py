@@ -101,14 +101,14 @@ def reduction(
 
 
 def chosen(proposals: list[Proposal], *, metric: float, cost: float, choice: Choice) -> Proposal:
-    """The proposal to go on with; of equal ones the first.
+    """The proposal to go on with; of equal ones that of the lowest cost, of those the first.
 
     Args:
         metric, cost: of the network that they come from.
     """
     if choice is Choice.best:
-        return max(proposals, key=lambda one: one.metric)
-    return max(proposals, key=lambda one: (one.metric - metric) / (cost - one.cost))
+        return max(proposals, key=lambda one: (one.metric, -one.cost))
+    return max(proposals, key=lambda one: ((one.metric - metric) / (cost - one.cost), -one.cost))
 
 
 def search(config: SearchConfig, budget: float, state: SearchState, ground: Ground) -> Architecture:

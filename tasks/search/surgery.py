@@ -14,6 +14,7 @@ from backbone.units import changed, explicit, groups, port_of, tensor_ports
 if TYPE_CHECKING:
     from backbone.architecture import Architecture
     from tasks.model import VisionModel
+    from tasks.search.statistics import Moments
 
 Kept = dict[str, Tensor]
 """By the group of channels (see `backbone.units`) the indices that stay, ascending."""
@@ -81,6 +82,21 @@ def transfer(larger: VisionModel, smaller: VisionModel, kept: Kept) -> None:
             if source.shape != mine.shape:
                 raise InputError(f"{name}: {tuple(source.shape)} does not follow to {tuple(mine.shape)}")
             mine.copy_(source)
+
+
+def kept_moments(architecture: Architecture, kept: Kept, before: Moments) -> Moments:
+    """Moments of a larger network's normalisations, of the channels that stayed.
+
+    Args:
+        architecture: of the larger network.
+    """
+    of, ports = groups(architecture), tensor_ports(architecture)
+    found: Moments = {}
+    for name, (mean, variance) in before.items():
+        axes = ports.get(f"{name.removeprefix('backbone.')}.running_mean")
+        indices = kept.get(of[axes[0]]) if axes else None
+        found[name] = (mean, variance) if indices is None else (mean[indices], variance[indices])
+    return found
 
 
 def _of_head(name: str, source: Tensor, mine: Tensor, kept: list[Tensor]) -> Tensor:

@@ -110,6 +110,9 @@ def test_the_choice_is_by_ratio_or_by_metric() -> None:
     assert chosen([large, small], metric=0.7, cost=100, choice=Choice.ratio) == large
     assert chosen([large, small], metric=0.7, cost=100, choice=Choice.best) == small
     assert chosen([small, small], metric=0.7, cost=100, choice=Choice.best) is small
+    cheaper = Proposal(unit="c", channels=8, cost=95, metric=0.7)
+    dearer = Proposal(unit="d", channels=8, cost=98, metric=0.7)
+    assert chosen([dearer, cheaper], metric=0.7, cost=100, choice=Choice.ratio) == cheaper
 
 
 def test_the_fewest_channels_are_removed_and_few_costs_are_asked_for() -> None:
@@ -179,6 +182,7 @@ def test_the_control_narrows_all_units_alike() -> None:
         ({"latency": 0.0}, r"search\.latency=0\.0: must be positive"),
         ({"first_step": 0.0}, r"search\.first_step=0\.0: must be above 0 and at most 0\.5"),
         ({"step_decay": 1.5}, r"search\.step_decay=1\.5: must be above 0 and at most 1"),
+        ({"gradient_clip": 0.0}, r"search\.gradient_clip=0\.0: must be positive, or null"),
         ({"divisor": 0}, r"search\.divisor=0: must be at least 1"),
         ({"short_steps": -1}, r"search\.short_steps=-1: must not be negative"),
         ({"momentum": 1.0}, r"search\.momentum=1\.0: must be below 1"),

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SECONDS = 60.0
 """Between checkpoints, unless saving takes long."""
 SHARE = 0.01
-"""Largest share of the time that may go to saving."""
+"""Of the time that may go to saving."""
 
 
 class CheckpointCallback(Callback):
@@ -155,10 +155,10 @@ class CheckpointCallback(Callback):
         logged = trainer.callback_metrics.get(self._monitor)
         if trainer.sanity_checking or logged is None:
             return
-        metric = -math.inf if math.isnan(logged) else float(logged)
-        if self.best is not None and metric <= self.best.metric:
+        figure = -math.inf if math.isnan(logged) else float(logged)
+        if self.best is not None and figure <= self.best.figure:
             return
-        self.best = Best(trainer.global_step, metric)
+        self.best = Best(trainer.global_step, figure)
         weights = self.average.averaged() if self.average else trainer.strategy.lightning_module_state_dict()
         if is_first():
             self._unwritten = weights

@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_configuration(option: str) -> None:
 
 def test_a_key_is_told_with_type_default_and_meaning() -> None:
     text = about("optim.ema_decay")
-    assert text.startswith("optim.ema_decay=0.998    (number or null)\n    Of the moving average")
+    assert text.startswith("optim.ema_decay=0.998    (number or null)\n    Decay of the moving average")
     assert "head.max_detections=100" in about("head.detections")  # an old name
     assert "(fp32 | fp16 | int8)" in about("export.precision")
     assert "of searched" in about("backbone.architecture")

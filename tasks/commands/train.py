@@ -31,6 +31,7 @@ from tasks.training.optim import scaled
 from tasks.training.resume.checkpoints import Checkpoints
 from tasks.training.resume.claim import Stage
 from tasks.training.resume.keeper import CheckpointCallback, VerifiedFiles, check_facts
+from tasks.training.resume.longer import say_longer
 from tasks.training.teacher import Teacher
 from tasks.training.time_split import TimeSplit
 from tasks.training.trainer import build_loggers, build_trainer
@@ -104,28 +105,31 @@ def _train(
     header = _header(job.command, labels, model)
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
+    data = builder.loaders(splits)
+    steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
+    steps = trainer.max_steps or steps_per_epoch * (trainer.max_epochs or 1)
+    facts = _facts(splits, labels, steps, steps_per_epoch)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if claim.is_longer and (newest := checkpoints.newest()) is not None:
+        check_facts(folder, newest, facts, group.place().world_size)  # before anything says the new length
     if group.is_first():
         claim.note(finished=False)
         job.lines.attach(folder)
         run_folder.write_config(folder, header.config)
     _report_boxes(model, splits, labels, builder.transform.image_size)
 
-    data = builder.loaders(splits)
-    steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
-    steps = trainer.max_steps or steps_per_epoch * (trainer.max_epochs or 1)
     data.steps = steps * trainer.accumulate
     evaluators = builder.evaluators(splits, "val")
     stop = GracefulStop(steps)
-    checkpoints = Checkpoints(folder / "checkpoints")
     disk = DiskSpace(folder)
     if group.is_first():
         disk.check(STATE * sum(weight.nbytes for weight in model.parameters()))
-    facts = _facts(splits, labels, steps, steps_per_epoch)
     while True:
         resumed = checkpoints.newest()
         _say_start(claim, resumed, steps)
         if resumed is not None:
             check_facts(folder, resumed, facts, group.place().world_size)
+            say_longer(resumed, optim, steps, steps_per_epoch)
         task = _task(
             builder, model, evaluators, scaled(optim, _images_in_step(builder, trainer)), steps, steps_per_epoch, seed,
             teacher,

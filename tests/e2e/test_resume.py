@@ -74,6 +74,44 @@ def test_goes_on_bit_for_bit(case: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert fingerprint(folder / "run") == fingerprint(tmp_path / "whole" / "run")
 
 
+@pytest.mark.parametrize("first", [3, 4], ids=["a whole pass", "the middle of a pass"])
+def test_a_finished_training_gets_longer(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the learning rate does not follow the length, it ends as one that was longer from the start."""
+    words = (*RESUMED, "task=classification", "optim.schedule=constant", "optim.warmup_steps=0", "logger.every_steps=1")
+    words = (*words, f"data.root={tmp_path / 'scenes'}")
+    assert tiny_run(monkeypatch, tmp_path / "whole", *words) == 0
+    assert tiny_run(monkeypatch, tmp_path / "parts", *words, f"trainer.max_steps={first}") == 0
+    assert tiny_run(monkeypatch, tmp_path / "parts", *words, "optim.momentum=0.5") == 2
+    assert "configuration: optim.momentum 0.9 -> 0.5; to go on" in capsys.readouterr().err
+    assert tiny_run(monkeypatch, tmp_path / "parts", *words) == 0
+    assert f"the training grows from {first} to 7 steps: its learning rate goes on as" in capsys.readouterr().out
+    assert fingerprint(tmp_path / "parts" / "run") == fingerprint(tmp_path / "whole" / "run")
+    assert tiny_run(monkeypatch, tmp_path / "parts", *words, "trainer.max_steps=null", "trainer.max_epochs=1") == 2
+    assert "a training of 7 steps, which can be made longer, not shorter: trainer.max_steps or trainer.max_epochs come" in (
+        capsys.readouterr().err
+    )
+    assert tiny_run(monkeypatch, tmp_path / "parts", *words) == 0
+    assert "this training is finished" in capsys.readouterr().out
+
+
+def test_the_learning_rate_of_a_longer_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a cosine over the new length, by hand, from the first step on."""
+    rates: list[float] = []
+    usual = VisionTask.training_step
+
+    def step(task: VisionTask, batch: Any, batch_idx: int) -> Any:
+        rates.append(task.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        return usual(task, batch, batch_idx)
+
+    monkeypatch.setattr(VisionTask, "training_step", step)
+    words = ("task=classification", "optim.warmup_steps=0", "optim.learning_rate=1.0")
+    assert tiny_run(monkeypatch, tmp_path, *words, "trainer.max_steps=2") == 0
+    assert tiny_run(monkeypatch, tmp_path, *words, "trainer.max_steps=4") == 0
+    assert rates == pytest.approx([1.0, 0.5, 0.5, 0.5 - 0.25 * 2**0.5])
+
+
 def test_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """From a kill before the first checkpoint to a training that is finished."""
     words = (*RESUMED, "task=classification")

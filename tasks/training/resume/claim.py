@@ -36,6 +36,8 @@ FREE = (
     "predict", "profile", "inspect", "export", "pack", "sweep",
 )  # fmt: skip
 """Keys that do not change what a training comes to: they may differ when it goes on."""
+LENGTH = ("trainer.max_steps", "trainer.max_epochs", "data.epochs")
+"""Keys that say how long a training is: in its folder they may grow."""
 DECIDED = (
     "backbone.weights", "backbone.padding", "backbone.dilate_first", "backbone.bn_eps", "backbone.input_mean",
     "backbone.input_std",
@@ -59,7 +61,8 @@ class RunLock:
         command: that wants it.
 
     Attributes:
-        stage: of the training that is there.
+        stage: of the training that is there; one that is to be longer than it was is not finished.
+        is_longer: whether the command says another length than the training there has.
 
     Raises:
         InputError: the folder holds something else, a training with another configuration (the message names the keys
@@ -69,6 +72,7 @@ class RunLock:
     def __init__(self, folder: Path, command: Command) -> None:
         self.folder = folder
         self.stage = Stage.new
+        self.is_longer = False
         self._command = command
         if not (folder / NOTE).exists() and not any(folder.glob(CHECKPOINTS)):
             if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= EMPTY):
@@ -83,11 +87,15 @@ class RunLock:
                 " that began this training, or name another run_dir"
             )
         self.stage = Stage.finished if note["finished"] else Stage.begun
-        if changed := differences(with_new_keys(note["config"], command), command.written, free):
+        before = with_new_keys(note["config"], command)
+        if changed := differences(before, command.written, (*free, *LENGTH)) + shorter(before, command.written):
             raise InputError(
                 f"run_dir={folder}: holds a training with another configuration: {', '.join(changed)}; to go on, say"
-                " the same as then; for a new training, name another folder"
+                " the same as then, or more steps or epochs; for a new training, name another folder"
             )
+        if differences(before, command.written, free):
+            self.is_longer = True
+            self.stage = Stage.begun
 
     @property
     def is_finished(self) -> bool:
@@ -150,6 +158,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Sequenc
         for key in dict.fromkeys([*old, *new])
         if old.get(key, ...) != new.get(key, ...)
         and not any(f"{key}.".startswith(f"{key_or_section}.") for key_or_section in free)
+    ]
+
+
+def shorter(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys of `LENGTH` that say less than before, and both values."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{key} {old[key]} -> {new[key]}"
+        for key in LENGTH
+        if isinstance(old.get(key), int) and isinstance(new.get(key), int) and new[key] < old[key]
     ]
 
 

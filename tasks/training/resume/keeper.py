@@ -19,6 +19,7 @@ from tasks.distributed.world import PeerLostError
 from tasks.training.csv_log import CsvLog
 from tasks.training.resume import rng
 from tasks.training.resume.checkpoints import Best, Checkpoint, Checkpoints
+from tasks.training.resume.longer import check_length, take_rates
 from tasks.training.resume.place import Position
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class CheckpointCallback(Callback):
     ) -> None:
         self.best = resumed.best if resumed else None
         self.is_done = resumed is not None and resumed.place.step >= int(facts["steps"])
+        self._is_longer = resumed is not None and resumed.facts["steps"] != facts["steps"]
         self.resumed = resumed
         self.average = average
         self.checkpoints = checkpoints
@@ -128,6 +130,9 @@ class CheckpointCallback(Callback):
         self._last = self._clock()
         if self._begins is not None:
             self._begins.place.begin(trainer)
+        if self._is_longer:
+            for scheduled in trainer.lr_scheduler_configs:
+                take_rates(scheduled.scheduler)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if self._begins is not None:
@@ -237,7 +242,7 @@ class VerifiedFiles(TorchCheckpointIO):
 
 
 def check_facts(folder: Path, found: Checkpoint, facts: Mapping[str, Any], ranks: int) -> None:
-    """That a training goes on with the data that it began with.
+    """That a training goes on with the data that it began with, and gets no shorter.
 
     Args:
         ranks: processes that train.
@@ -245,8 +250,11 @@ def check_facts(folder: Path, found: Checkpoint, facts: Mapping[str, Any], ranks
         InputError: something differs; the message says what.
     """
     differ = [
-        f"{name} {found.facts.get(name)} -> {value}" for name, value in facts.items() if found.facts.get(name) != value
+        f"{name} {found.facts.get(name)} -> {value}"
+        for name, value in facts.items()
+        if found.facts.get(name) != value and name != "steps"
     ]
+    check_length(folder, found, int(facts["steps"]))
     if len(found.rng) != ranks:
         differ.append(f"processes {len(found.rng)} -> {ranks}")
     versions = [one for one in differ if one.startswith("torch ")]

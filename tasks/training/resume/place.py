@@ -47,11 +47,13 @@ class Position:
 
     @classmethod
     def after(cls, trainer: Trainer) -> Position:
-        """The last batch of all: for `on_train_end`. Nothing is trained from there."""
+        """The last batch of all: for `on_train_end`. A training that is told to be longer goes on from there."""
         loop = trainer.fit_loop.epoch_loop
+        done = loop.batch_progress.current.ready  # Lightning counts the epoch as complete wherever it ends
+        is_whole = done >= trainer.num_training_batches
         return cls(
-            epoch=trainer.current_epoch,
-            batch=0,
+            epoch=trainer.current_epoch - (not is_whole),
+            batch=0 if is_whole else done,
             batches=loop.batch_progress.total.ready,
             step=trainer.global_step,
             logged=loop._batches_that_stepped,

@@ -50,9 +50,25 @@ def test_keys_that_differ_are_named(tmp_path: Path) -> None:
         RunLock(folder, other)
     assert str(raised.value) == (
         f"run_dir={folder}: holds a training with another configuration: optim.learning_rate 0.1 -> 0.2, optim.eps 1 ->"
-        ' nothing, data.root null -> "x", seed nothing -> 3; to go on, say the same as then; for a new training, name'
-        " another folder"
+        ' nothing, data.root null -> "x", seed nothing -> 3; to go on, say the same as then, or more steps or epochs; for'
+        " a new training, name another folder"
     )
+
+
+def test_a_training_may_get_longer(tmp_path: Path) -> None:
+    def of(steps: int | None, epochs: int, seed: int = 0) -> Command:
+        told = {"max_steps": steps, "max_epochs": epochs}
+        return command(trainer=told, data={"epochs": epochs}, seed=seed)
+
+    folder = begun(tmp_path / "run", finished=True, **of(None, 3).written)
+    assert RunLock(folder, of(None, 3)).is_finished
+    for longer in (of(None, 4), of(10, 3)):  # whether 10 steps are more, the data say
+        claim = RunLock(folder, longer)
+        assert (claim.stage, claim.is_longer) == (Stage.begun, True)
+    with pytest.raises(InputError, match=r": trainer\.max_epochs 3 -> 2, data\.epochs 3 -> 2; to go on, say the same"):
+        RunLock(folder, of(None, 2))
+    with pytest.raises(InputError, match=r"configuration: seed 0 -> 1; to go on, say the same as then, or more steps"):
+        RunLock(folder, of(None, 4, seed=1))
 
 
 def test_a_folder_of_an_earlier_version(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ class Builder:
         """The same run with another backbone's configuration."""
         return Builder(replace(self._config, backbone=backbone))
 
+    def with_batches(self, images: int) -> Builder:
+        """The same run with batches of so many images."""
+        return Builder(replace(self._config, data=replace(self.data, batch_size=images)))
+
     @property
     def device(self) -> torch.device:
         """Device of the run.

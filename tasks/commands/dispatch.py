@@ -66,6 +66,10 @@ def _prepared(config: RunConfig, command: Command, load_model: LoadModel, lines:
             from tasks.training.resume.claim import suggest
 
             suggest(folder.parent, command)
+    if world is None:
+        from tasks.runs.machine import choose_gpu
+
+        choose_gpu(config.trainer)
     return _run(config, command, load_model, folder, lines, claim)
 
 

@@ -14,6 +14,7 @@ import torch
 from heads.ssdlite.head import SSDLite
 from tasks.checkpoints.model_file import _header, check_labels, save_model
 from tasks.commands.evaluate import evaluate_splits
+from tasks.commands.fitting import IMAGES, is_auto, with_fitting_batches
 from tasks.commands.preflight import report_coverage, report_small
 from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
@@ -94,6 +95,7 @@ def _train(
 ) -> bool:  # fmt: skip
     builder, folder = job.builder, claim.folder
     _ = builder.device  # whether there is one
+    checkpoints = Checkpoints(folder / "checkpoints")
     L.seed_everything(seed, verbose=False)
     with group.first_here():
         splits = builder.splits()
@@ -102,15 +104,19 @@ def _train(
     _introduce(builder, splits, labels, job.command.choices.get("data"))
     model = _start(builder, labels, trainer)
     teacher = _teacher(job.load_model, distill, optim.distill_weight, model, labels)
-    header = _header(job.command, labels, model)
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
+    header = _header(job.command, labels, model)
+    newest = checkpoints.newest() if claim.is_longer or is_auto(job) else None
+    if is_auto(job):
+        job = with_fitting_batches(job, splits, labels, trainer, newest)
+        builder = job.builder
+        header.config["data"]["batch_size"] = builder.data.batch_size
     data = builder.loaders(splits)
     steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
     steps = trainer.max_steps or steps_per_epoch * (trainer.max_epochs or 1)
-    facts = _facts(splits, labels, steps, steps_per_epoch)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    if claim.is_longer and (newest := checkpoints.newest()) is not None:
+    facts = _facts(splits, labels, steps, steps_per_epoch, data.batch_size if is_auto(job) else None)
+    if newest is not None:
         check_facts(folder, newest, facts, group.place().world_size)  # before anything says the new length
     if group.is_first():
         claim.note(finished=False)
@@ -130,20 +136,10 @@ def _train(
         if resumed is not None:
             check_facts(folder, resumed, facts, group.place().world_size)
             say_longer(resumed, optim, steps, steps_per_epoch)
-        task = _task(
-            builder, model, evaluators, scaled(optim, _images_in_step(builder, trainer)), steps, steps_per_epoch, seed,
-            teacher,
-        )  # fmt: skip
+        rates = scaled(optim, _images_in_step(builder, trainer))
+        task = _task(builder, model, evaluators, rates, steps, steps_per_epoch, seed, teacher)
         split = TimeSplit(folder, synchronise=trainer.synchronise)
-        keeper = CheckpointCallback(
-            checkpoints, _monitor(task), facts, stop,
-            every=trainer.checkpoint_every,
-            average=MovingAverage(optim.ema_decay) if optim.ema_decay is not None else None,
-            resumed=resumed,
-            at_start=trainer.on_nonfinite is OnNonfinite.roll_back,
-            disk=disk,
-            timed=split.saving,
-        )  # fmt: skip
+        keeper = _keeper(checkpoints, task, facts, stop, trainer, resumed, disk, split)
         try:
             with stop.listening():
                 _fit(builder, folder, task, data, keeper, stop, split, trainer)
@@ -224,6 +220,22 @@ def _task(
     )
 
 
+def _keeper(
+    checkpoints: Checkpoints, task: VisionTask, facts: Mapping[str, Any], stop: GracefulStop, trainer: TrainerConfig,
+    resumed: Checkpoint | None, disk: DiskSpace, split: TimeSplit,
+) -> CheckpointCallback:  # fmt: skip
+    decay = task.optim.ema_decay
+    return CheckpointCallback(
+        checkpoints, _monitor(task), facts, stop,
+        every=trainer.checkpoint_every,
+        average=MovingAverage(decay) if decay is not None else None,
+        resumed=resumed,
+        at_start=trainer.on_nonfinite is OnNonfinite.roll_back,
+        disk=disk,
+        timed=split.saving,
+    )  # fmt: skip
+
+
 def _figures(task: VisionTask) -> list[str]:
     """Names of the heads' main figures."""
     return [f"val/{evaluator.prefix}{evaluator.main_metric}" for evaluator in task.evaluators.values()]
@@ -298,9 +310,14 @@ def _fit(
 
 
 def _facts(
-    splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], steps: int, steps_per_epoch: int
-) -> dict[str, Any]:
-    """What must be the same for a training to go on."""
+    splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], steps: int, steps_per_epoch: int,
+    found_images: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What must be the same for a training to go on.
+
+    Args:
+        found_images: what `data.batch_size=auto` came to.
+    """
     classes = {
         f"classes of {name}": f"{known.num_classes} ({zlib.crc32(json.dumps(known.names).encode()):08x})"
         for name, known in labels.items()
@@ -311,6 +328,7 @@ def _facts(
         "training images": len(splits.train),
         "validation images": len(splits.val),
         **classes,
+        **({} if found_images is None else {IMAGES: found_images}),
         "torch": str(torch.__version__),
     }
 

@@ -18,7 +18,7 @@ from tasks.config.pack import PackConfig
 from tasks.config.predict import PredictConfig
 from tasks.config.profile import ProfileConfig
 from tasks.config.search import SearchConfig
-from tasks.config.training import OptimConfig, TrainerConfig
+from tasks.config.training import AUTO, OptimConfig, TrainerConfig
 
 
 class Task(Enum):
@@ -106,6 +106,8 @@ class RunConfig:
             check_kind(f"task={self.task.value}", Kind(self.task.value), self.head)
         check_heads(self.task.value, self.mode.value, self.heads or {}, self.data)
         self._check_artifact()
+        if self.mode is not Mode.train and getattr(self.data, "batch_size", None) == AUTO:
+            raise InputError(f"data.batch_size={AUTO}: needs mode=train; give a number of images")
         if self.trainer.max_epochs is None and self.trainer.max_steps is None:
             raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")
         if self.mode is Mode.evaluate and (self.checkpoint or self.artifact or self.predictions) is None:

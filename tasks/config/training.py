@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from backbone.errors import InputError
 
@@ -61,6 +62,8 @@ class Schedule(Enum):
     constant = "constant"
 
 
+AUTO = "auto"
+"""`data.batch_size` that is found by trial."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -121,9 +124,9 @@ class TrainerConfig:
     """Optimiser steps; goes before `max_epochs`."""
     accelerator: str = "auto"
     """auto, cpu, gpu, mps: as Lightning calls them."""
-    devices: int | None = None
-    """Processes on each machine, one for each GPU; on the CPU they share its cores. null: as many as torchrun or srun
-    started, else one."""
+    devices: Any = None
+    """Processes on each machine, one for each GPU; on the CPU they share its cores. A list names the GPUs, counted from
+    0: [1] is the second. null: as many as torchrun or srun started, else one."""
     num_nodes: int | None = None
     """Machines; torchrun or srun starts the command on each of them. null: as many as there are."""
     strategy: Strategy = Strategy.auto
@@ -154,14 +157,52 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         counts = ("max_epochs", "max_steps", "validate_every", "checkpoint_every", "nonfinite_limit")
-        for name in (*counts, "devices", "num_nodes", "timeout", "accumulate"):
+        for name in (*counts, "num_nodes", "timeout", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"trainer.{name}={value}: must be at least 1")
+        self._check_devices()
         if self.precision not in PRECISIONS:
             raise InputError(f"trainer.precision={self.precision}: must be one of {', '.join(PRECISIONS)}")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise InputError(f"trainer.gradient_clip={self.gradient_clip}: must be positive, or null for no limit")
+
+    def _check_devices(self) -> None:
+        given = self.devices
+        if isinstance(given, list):
+            named = [one for one in given if type(one) is int and one >= 0]
+            if not given or len(set(named)) != len(given):
+                raise InputError(f"trainer.devices={given}: must be numbers of GPUs from 0 on, each once, such as [1]")
+            if self.accelerator in ("cpu", "mps"):
+                raise InputError(
+                    f"trainer.devices={given}: names GPUs; trainer.accelerator={self.accelerator} has none"
+                )
+        elif given is not None and (type(given) is not int or given < 1):
+            raise InputError(
+                f"trainer.devices={given}: must be a number of processes from 1 on, or a list of GPUs as [1]"
+            )
+
+    @property
+    def named_gpus(self) -> list[int] | None:
+        """Numbers of the GPUs that `devices` names, in the order of the processes; None where it names none."""
+        return list(self.devices) if isinstance(self.devices, list) else None
+
+    def check_gpus(self, there: int) -> None:
+        """That the GPUs which `devices` names are on this machine.
+
+        Args:
+            there: how many it has.
+        Raises:
+            InputError: one is not.
+        """
+        if self.named_gpus is not None and max(self.named_gpus) >= there:
+            has = f"GPUs 0 to {there - 1}" if there > 1 else "GPU 0 only" if there else "no GPU"
+            raise InputError(f"trainer.devices={self.named_gpus}: this machine has {has}")
+
+    @property
+    def processes(self) -> int | None:
+        """How many on this machine; None where nothing is said."""
+        return len(self.devices) if isinstance(self.devices, list) else self.devices
 
 
 @dataclass(kw_only=True, slots=True)

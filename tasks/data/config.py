@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from backbone.errors import InputError
+from tasks.config.training import AUTO
 
 MIN_SCENE_SIZE = 64
 MAX_SCENE_SIZE = 8192
@@ -29,8 +30,8 @@ class BadBoxes(Enum):
 class DataConfig:
     """What every data set has; `tasks.data.build` reads it. One from outside has `build` (see `PluggedData` there)."""
 
-    batch_size: int = 16
-    """Images in a batch, per device."""
+    batch_size: int | str = 16
+    """Images in a batch, per device. auto: mode=train finds by trial how many fit into the memory."""
     epochs: int = 60
     """Passes over the training set that make sense here; `trainer.max_epochs` follows it."""
     workers: int | None = None
@@ -44,7 +45,8 @@ class DataConfig:
     """Public benchmark that this is, for published figures: coco, voc or imagenet."""
 
     def __post_init__(self) -> None:
-        _check_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size != AUTO and (type(self.batch_size) is not int or self.batch_size < 1):
+            raise InputError(f"data.batch_size={self.batch_size}: must be a number of images from 1 on, or {AUTO}")
         _check_at_least("epochs", self.epochs, 1)
         if self.workers is not None:
             _check_at_least("workers", self.workers, 0)
@@ -232,7 +234,7 @@ class MixedConfig(DataConfig):
         missing = [part for part in parts if ratio and part not in ratio]
         if missing:
             raise InputError(f"data.ratio: says nothing of {missing[0]}; give every part a share")
-        if len(parts) * MIN_SHARE > self.batch_size:
+        if isinstance(self.batch_size, int) and len(parts) * MIN_SHARE > self.batch_size:
             raise InputError(
                 f"data.batch_size={self.batch_size}: must be at least {len(parts) * MIN_SHARE}, {MIN_SHARE} images of"
                 f" each of {len(parts)} parts: batch normalisation cannot use a single one"

@@ -64,7 +64,8 @@ def joined(world: World, trainer: TrainerConfig) -> Iterator[None]:
         MASTER_ADDR=world.address, MASTER_PORT=str(world.port), RANK=str(world.rank), WORLD_SIZE=str(world.world_size)
     )
     if on_gpu:
-        torch.cuda.set_device(world.local_rank)
+        trainer.check_gpus(torch.cuda.device_count())
+        torch.cuda.set_device((trainer.named_gpus or range(world.local_world_size))[world.local_rank])
     timeout = timedelta(seconds=trainer.timeout)
     with _lost_peers_named(world):
         store, _, _ = next(iter(rendezvous("env://", world.rank, world.world_size, timeout=timeout)))

@@ -37,31 +37,32 @@ def processes(trainer: TrainerConfig, *, mode: str, can_share: bool) -> int:
     Args:
         mode, can_share: see `tasks.distributed.world.check`.
     Raises:
-        InputError: several for what works in one, or more than there are GPUs.
+        InputError: several for what works in one, more than there are GPUs, or one that is not there.
     """
     several = trainer.strategy is Strategy.ddp
-    if started() is not None or not ((trainer.devices or 1) > 1 or several):
+    if started() is not None or not ((trainer.processes or 1) > 1 or several):
         return 1
     if not can_share:
-        if (trainer.devices or 1) > 1:
+        if (trainer.processes or 1) > 1:
             raise InputError(f"trainer.devices={trainer.devices}: mode={mode} works in one process; leave it out")
         return 1
     if trainer.accelerator == "cpu":
-        return trainer.devices or 1
+        return trainer.processes or 1
     import torch
 
     gpus = torch.cuda.device_count()
+    trainer.check_gpus(gpus)
     if not gpus and trainer.accelerator == "auto":
-        return trainer.devices or 1
+        return trainer.processes or 1
     if not gpus:
         raise InputError(
             f"trainer.accelerator={trainer.accelerator}: there is no GPU for several processes; say trainer=ddp_cpu"
         )
-    if (trainer.devices or 1) > gpus:
+    if (trainer.processes or 1) > gpus:
         raise InputError(
             f"trainer.devices={trainer.devices}: there {'is' if gpus == 1 else 'are'} {gpus} on this machine"
         )
-    return trainer.devices or gpus
+    return trainer.processes or gpus
 
 
 def launch(count: int, command: Sequence[str]) -> int:

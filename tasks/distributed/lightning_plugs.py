@@ -12,6 +12,7 @@ from tasks.distributed import group
 
 if TYPE_CHECKING:
     import lightning as L
+    import torch
 
     from tasks.distributed.world import World
 
@@ -58,23 +59,27 @@ class Environment(ClusterEnvironment):
         return self._world.rank // self._world.local_world_size
 
 
-def devices_and_strategy(timeout_s: int, *, find_unused: bool) -> dict[str, Any]:
+def devices_and_strategy(
+    device: torch.device, named_gpus: list[int] | None, timeout_s: int, *, find_unused: bool
+) -> dict[str, Any]:
     """Arguments of Lightning's trainer. Buffers are not broadcast: `VisionTask` averages batch statistics.
 
     Args:
+        device: of this process.
+        named_gpus: of all processes on this machine, in their order; None: the first ones.
         timeout_s: seconds that a process waits for the others.
         find_unused: whether parameters may have no gradient in a step.
     """
     world = group.place()
     if world.world_size == 1:
-        return {"devices": 1}
+        return {"devices": 1 if device.index is None else [device.index]}
     strategy = DDPStrategy(
         cluster_environment=Environment(world),
         timeout=timedelta(seconds=timeout_s),
         broadcast_buffers=False,
         find_unused_parameters=find_unused,
     )
-    return {"devices": world.local_world_size, "num_nodes": world.nodes, "strategy": strategy}
+    return {"devices": named_gpus or world.local_world_size, "num_nodes": world.nodes, "strategy": strategy}
 
 
 def without_signals(trainer: L.Trainer) -> None:

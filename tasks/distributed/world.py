@@ -125,11 +125,12 @@ def check(trainer: TrainerConfig, world: World | None, *, mode: str, can_share: 
         raise InputError(
             f"mode={mode}: {world.started_by} started {world.world_size} processes, this works in one; start it alone"
         )
-    counts = ("devices", trainer.devices, world.local_world_size), ("num_nodes", trainer.num_nodes, world.nodes)
+    counts = ("devices", trainer.processes, world.local_world_size), ("num_nodes", trainer.num_nodes, world.nodes)
     for name, given, there in counts:
         if given is not None and given != there:
+            told = getattr(trainer, name)
             raise InputError(
-                f"trainer.{name}={given}: {world.started_by} started {there}; say trainer.{name}={there} or null"
+                f"trainer.{name}={told}: {world.started_by} started {there}; say trainer.{name}={there} or null"
             )
 
 

@@ -38,6 +38,17 @@ def tune(*, deterministic: bool = False) -> None:
             libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def choose_gpu(trainer: TrainerConfig) -> None:
+    """Let the GPU that `trainer.devices` names be this process's, where it is alone.
+
+    Raises:
+        InputError: this machine has not so many.
+    """
+    if trainer.named_gpus is not None:
+        trainer.check_gpus(torch.cuda.device_count())
+        torch.cuda.set_device(trainer.named_gpus[0])
+
+
 def device_of(trainer: TrainerConfig) -> torch.device:
     """The device of `trainer.accelerator`; of several GPUs the one of this process.
 

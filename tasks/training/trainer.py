@@ -43,7 +43,7 @@ def build_trainer(
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     trainer = L.Trainer(
         accelerator=device.type,
-        **devices_and_strategy(config.timeout, find_unused=find_unused),
+        **devices_and_strategy(device, config.named_gpus, config.timeout, find_unused=find_unused),
         precision=config.precision,  # type: ignore[arg-type]
         deterministic=config.deterministic,
         enable_progress_bar=config.progress_bar and sys.stderr.isatty(),

@@ -86,6 +86,7 @@ def test_what_does_not_fit_itself(environment: dict[str, str], message: str) -> 
     ("trainer", "mode", "alone", "message"),
     [
         ({"devices": 3}, Mode.train, False, "trainer.devices=3: torchrun started 2; say trainer.devices=2 or null"),
+        ({"devices": [0, 1, 2]}, Mode.train, False, "trainer.devices=[0, 1, 2]: torchrun started 2; say trainer.dev"),
         ({"num_nodes": 3}, Mode.train, False, "trainer.num_nodes=3: torchrun started 2; say trainer.num_nodes=2"),
         ({}, Mode.profile, False, "mode=profile: torchrun started 4 processes, this works in one; start it alone"),
         ({"num_nodes": 2}, Mode.train, True, "trainer.num_nodes=2: start the command on every machine, by torchrun"),
@@ -109,6 +110,10 @@ def test_how_many_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
         launch.processes(**told(strategy=Strategy.ddp, accelerator="gpu"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert launch.processes(**told(strategy=Strategy.ddp, accelerator="gpu")) == 2
+    assert launch.processes(**told(devices=[1])) == 1
+    assert launch.processes(**told(devices=[1, 0], strategy=Strategy.ddp)) == 2
+    with pytest.raises(InputError, match=r"trainer.devices=\[0, 2\]: this machine has GPUs 0 to 1$"):
+        launch.processes(**told(devices=[0, 2]))
     with pytest.raises(InputError, match=r"trainer.devices=4: there are 2 on this machine"):
         launch.processes(**told(devices=4, accelerator="gpu"))
     for name, value in TORCHRUN.items():

@@ -89,8 +89,9 @@ def test_a_finished_training_gets_longer(
     assert f"the training grows from {first} to 7 steps: its learning rate goes on as" in capsys.readouterr().out
     assert fingerprint(tmp_path / "parts" / "run") == fingerprint(tmp_path / "whole" / "run")
     assert tiny_run(monkeypatch, tmp_path / "parts", *words, "trainer.max_steps=null", "trainer.max_epochs=1") == 2
-    assert "a training of 7 steps, which can be made longer, not shorter: trainer.max_steps or trainer.max_epochs come" in (
-        capsys.readouterr().err
+    assert (
+        "a training of 7 steps, which can be made longer, not shorter: trainer.max_steps or trainer.max_epochs come"
+        in (capsys.readouterr().err)
     )
     assert tiny_run(monkeypatch, tmp_path / "parts", *words) == 0
     assert "this training is finished" in capsys.readouterr().out

@@ -45,6 +45,7 @@ class Loaders:
         workers: in place of `config.workers`.
 
     Attributes:
+        batch_size: images of a training batch, of each process.
         steps: of the whole training, over which images may grow; None, before it is known: they are of their last size.
     """
 
@@ -64,6 +65,7 @@ class Loaders:
         self.splits = splits
         self.config = config
         self.transform = transform
+        self.batch_size = int(config.batch_size)
         self.collate = Collate(kinds)
         self.seed = seed
         self.steps: int | None = None
@@ -80,8 +82,13 @@ class Loaders:
         """Keys of a training batch of this process: position, seed of the augmentation, side if images grow."""
         sampler = self._sampler()
         sampler.set_epoch(epoch)
-        first = batch * self.config.batch_size
-        return list(islice(sampler, first, first + self.config.batch_size))
+        first = batch * self.batch_size
+        return list(islice(sampler, first, first + self.batch_size))
+
+    def samples(self) -> list[Any]:
+        """Images of the first training batch, as the model sees them."""
+        data = TransformedData(self.splits.train, train_transform(self.transform))
+        return [data[key] for key in self.keys(0, 0)]
 
     def file(self, position: int) -> str | None:
         """Path of a training image; None where the data set does not say."""
@@ -91,15 +98,15 @@ class Loaders:
     def train(self) -> DataLoader[Any]:
         sampler: Sampler[Any] = self._sampler()
         if self._start != (0, 0):
-            sampler = StartingAt(self._sampler(), self.config.batch_size, *self._start)
-        return self._loader(self.splits.train, train_transform(self.transform), sampler, self.config.batch_size)
+            sampler = StartingAt(self._sampler(), self.batch_size, *self._start)
+        return self._loader(self.splits.train, train_transform(self.transform), sampler, self.batch_size)
 
     def _sampler(self) -> TrainingSampler | MixedSampler:
         source, sizes = self.splits.train, growing_size(self.transform)
-        plan = len(source), self.config.batch_size, self.seed, *self._rank
+        plan = len(source), self.batch_size, self.seed, *self._rank
         if isinstance(source, MixedData):
             ratio = getattr(self.config, "ratio", None)
-            share = shares(list(source.sizes), ratio, self.config.batch_size)
+            share = shares(list(source.sizes), ratio, self.batch_size)
             return MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank)
         if sizes is None or self.steps is None:
             return TrainingSampler(*plan)
@@ -108,7 +115,7 @@ class Loaders:
     def evaluation(self, source: Images) -> DataLoader[Any]:
         """Every image of a split once, in its order."""
         sampler = EvaluationSampler(len(source), *self._rank)
-        batch_size = self.config.batch_size if self.transform.same_size else 1
+        batch_size = self.batch_size if self.transform.same_size else 1
         return self._loader(source, evaluation_transform(self.transform), sampler, batch_size)
 
     def _loader(self, source: Images, transform: Transform, sampler: Sampler[Any], batch_size: int) -> DataLoader[Any]:

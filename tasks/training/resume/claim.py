@@ -40,9 +40,9 @@ LENGTH = ("trainer.max_steps", "trainer.max_epochs", "data.epochs")
 """Keys that say how long a training is: in its folder they may grow."""
 DECIDED = (
     "backbone.weights", "backbone.padding", "backbone.dilate_first", "backbone.bn_eps", "backbone.input_mean",
-    "backbone.input_std",
+    "backbone.input_std", "data.batch_size",
 )  # fmt: skip
-"""Keys of `config.yaml` that weights filled in: there they differ from the command's."""
+"""Keys of `config.yaml` that weights or a trial filled in: there they differ from the command's."""
 
 
 class Stage(Enum):

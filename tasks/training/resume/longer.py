@@ -8,15 +8,15 @@ had this length from the start; where the rate fell to nothing, as by the cosine
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch.optim.lr_scheduler import LambdaLR
 
 from backbone.errors import InputError
 from tasks.training.optim import learning_rate_factor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from torch.optim.lr_scheduler import LambdaLR
 
     from tasks.config.training import OptimConfig
     from tasks.training.resume.checkpoints import Checkpoint
@@ -50,8 +50,9 @@ def say_longer(resumed: Checkpoint, optim: OptimConfig, steps: int, steps_per_ep
     )  # fmt: skip
 
 
-def take_rates(schedule: LambdaLR) -> None:
+def take_rates(schedule: Any) -> None:
     """Give the optimiser the learning rates of a schedule where it stands: what it kept are those of a shorter one."""
+    assert isinstance(schedule, LambdaLR)
     factors = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
     for group, (base, factor) in zip(schedule.optimizer.param_groups, factors, strict=True):
         group["lr"] = base * factor(schedule.last_epoch)

@@ -114,10 +114,10 @@ def test_data_that_differ(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     found = kept.newest()
     assert found is not None
     check_facts(tmp_path, found, {"steps": 9}, 1)
-    with pytest.raises(InputError, match=r"cannot go on, .*: steps 9 -> 10, processes 1 -> 2; put them back"):
-        check_facts(tmp_path, found, {"steps": 10}, 2)
+    with pytest.raises(InputError, match=r"cannot go on, .*: images None -> 10, processes 1 -> 2; put them back"):
+        check_facts(tmp_path, found, {"steps": 9, "images": 10}, 2)
     assert not caplog.messages
-    check_facts(tmp_path, found, {"torch": "9.9"}, 1)
+    check_facts(tmp_path, found, {"steps": 9, "torch": "9.9"}, 1)
     assert caplog.messages == [
         "this training began with another version (torch None -> 9.9): its weights may differ in the last bits"
     ]

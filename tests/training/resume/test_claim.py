@@ -50,8 +50,8 @@ def test_keys_that_differ_are_named(tmp_path: Path) -> None:
         RunLock(folder, other)
     assert str(raised.value) == (
         f"run_dir={folder}: holds a training with another configuration: optim.learning_rate 0.1 -> 0.2, optim.eps 1 ->"
-        ' nothing, data.root null -> "x", seed nothing -> 3; to go on, say the same as then, or more steps or epochs; for'
-        " a new training, name another folder"
+        ' nothing, data.root null -> "x", seed nothing -> 3; to go on, say the same as then, or more steps or epochs;'
+        " for a new training, name another folder"
     )
 
 

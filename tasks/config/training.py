@@ -94,7 +94,7 @@ class OptimConfig:
     distill_weight: float = 1.0
     """Weight of what the network of `distill` says, beside the labels."""
     ema_decay: float | None = 0.998
-    """Of the moving average of the weights, which is what gets evaluated and saved; null: none. Ramps up from 0.1."""
+    """Decay of the moving average of the weights, which is evaluated and saved; null: none. Ramps up from 0.1."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "eps"):

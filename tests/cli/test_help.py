@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import hydra
 import pytest
@@ -82,12 +81,12 @@ def test_help_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, lines)) <= 100
 
 
-def test_an_answer_takes_less_than_a_second() -> None:
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "tasks.run", "--help", "optim.ema_decay"], check=True, capture_output=True
-        )
-        return time.perf_counter() - start
-
-    assert min(once() for _ in range(3)) < AT_MOST_S
+def test_an_answer_needs_nothing_heavy() -> None:
+    """What takes the time of a command is its imports."""
+    code = (
+        "import sys; from tasks.run import main; sys.argv[1:] = ['--help', 'optim.ema_decay']\n"
+        "try: main()\nfinally: print(sorted({'torch', 'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert told.stdout.startswith("optim.ema_decay=")
+    assert told.stdout.splitlines()[-1] == "[]"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_HEADER = 10_000_000
 """Bytes; the library takes ten times as many, of which hostile ones would fill gigabytes of memory."""
 MAX_SIDES = 64
-"""Of a tensor."""
+"""Dimensions of a tensor, at most."""
 MAX_NAMED = 60
 """Letters of a tensor's name that a message shows."""
 METADATA = "__metadata__"

@@ -1,13 +1,13 @@
-"""The data doctor's pass over the pictures against a plain loop over Pillow, both measured in this run.
+"""The data doctor's pass over the images against a plain loop over Pillow, both measured in this run.
 
 python benchmarks/inspection.py [--images FOLDER] [--count 5000] [--repeats 3] [--json FILE]
 
-Each candidate finds the broken files and the pictures that occur twice. The peer is what one would write in a few
-lines: Pillow decodes every picture whole, the difference hash is taken with Pillow's resizing, and every hash is
+Each candidate finds the broken files and the images that occur twice. The peer is what one would write in a few
+lines: Pillow decodes every image whole, the difference hash is taken with Pillow's resizing, and every hash is
 compared with every other. Ours decodes a JPEG to an eighth of its sides, which still refuses truncated files, and
 compares the hashes that share a quarter. One thread; the candidates take turns; the figures are medians of CPU time.
 Some files are truncated and some are copies at a lower quality, so `found` says whether both do the same work. Without
---images it draws pictures of 640 x 480 pixels. Memory is what Python and numpy allocate beyond the start, at its
+--images it draws images of 640 x 480 pixels. Memory is what Python and numpy allocate beyond the start, at its
 largest. (The name of this file is not `inspect`: that would hide Python's module of the name from its neighbours.)
 """
 
@@ -29,7 +29,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from benchmarks.pictures import clouds, picture_files
+from benchmarks.image_files import clouds, picture_files
 from benchmarks.timing import Compared, common_options, medians_ms, write_json
 from tasks.commands.inspect.duplicates import find_groups
 from tasks.commands.inspect.reading import Reading
@@ -48,14 +48,14 @@ MAX_MEGAPIXELS = 90
 
 
 class Found(NamedTuple):
-    """How many files are broken, and how many pictures look like an earlier one."""
+    """How many files are broken, and how many images look like an earlier one."""
 
     broken: int
     copies: int
 
 
 def draw_jpegs(folder: Path, count: int) -> None:
-    """`count` pictures, of which some are truncated and some are copies."""
+    """`count` images, of which some are truncated and some are copies."""
     rng = np.random.default_rng(0)
     image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     for number in range(count):
@@ -105,13 +105,13 @@ def found_and_mib(look: Callable[[list[Path]], Found], paths: list[Path]) -> tup
 def main() -> None:
     parser = common_options(__doc__, repeats=3)
     parser.add_argument("--images", type=Path, help="folder of JPEG files, searched with its sub-folders")
-    parser.add_argument("--count", type=int, default=5000, help="pictures to draw where no folder is given")
+    parser.add_argument("--count", type=int, default=5000, help="images to draw where no folder is given")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     candidates = {"ours": ours, "plain loop, Pillow": plain_loop}
     with picture_files(options.images, partial(draw_jpegs, count=options.count)) as paths:
         if not paths:
-            parser.error(f"{options.images} holds no picture")
+            parser.error(f"{options.images} holds no image")
         times = medians_ms([partial(look, paths) for look in candidates.values()], options.repeats, time.process_time)
         seen = {name: found_and_mib(look, paths) for name, look in candidates.items()}
     speeds = {name: 1000 * len(paths) / spent for name, spent in zip(candidates, times, strict=True)}

@@ -7,7 +7,7 @@ the square and mirrors half of them. The first peer is torchvision's reference (
 ToTensor, Normalize), the second its v2 transforms on tensors (decode_jpeg). Theirs end in normalised floats. Ours end
 in uint8 and are normalised on the device, whole batches at once; the row "ours, normalised" does that here on the CPU,
 image by image. The candidates take turns, so that a busy machine disturbs all alike; the figures are medians of CPU
-time. Without --images it draws pictures of 500 x 375 pixels.
+time. Without --images it draws images of 500 x 375 pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torchvision import transforms as v1
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
-from benchmarks.pictures import clouds, picture_files
+from benchmarks.image_files import clouds, picture_files
 from benchmarks.timing import Compared, common_options, medians_ms, write_json
 from tasks.data.datasets.classification import ClassificationDataset
 from tasks.data.labels import LabelMap

@@ -10,7 +10,7 @@ input over ours: above 1, ours is faster. Every candidate gets a uint8 image and
 Google's DeepLab ends at the label map of its input, as ours does with export.mask=true; without that, ours ends at the
 logits of cells of 16 pixels.
 
-With `--imagenet` or `--voc` the candidates of that kind answer the validation pictures, all of them the same pixels:
+With `--imagenet` or `--voc` the candidates of that kind answer the validation images, all of them the same pixels:
 top-1 of the 1000 classes, mean IoU of the 21. What a network was trained on counts there as much as its 8 bits do.
 """
 
@@ -107,15 +107,15 @@ def ours(path: Path) -> Candidate:
 
 
 def top1(model: FixedSize, data: DataSplits) -> float | None:
-    """Of the validation pictures, seen as torchvision does."""
+    """Of the validation images, seen as torchvision does."""
     accuracy = Accuracy(data.labels.num_classes)
     for sample, found in answered(model, data.val, ImageNetTransformConfig(image_size=model.size)):
         accuracy.update(found.scores[None], torch.tensor([sample.class_index]))
-    return accuracy.figures()["top1"]
+    return accuracy.metrics()["top1"]
 
 
 def miou(model: FixedSize, data: DataSplits) -> float | None:
-    """Of the validation pictures at their own size, shrunk where they are larger than the input."""
+    """Of the validation images at their own size, shrunk where they are larger than the input."""
     scores = MeanIoU(data.labels.names)
     for sample, found in answered(model, data.val, DeepLabTransformConfig(max_side=model.size)):
         scores.update(torch.from_numpy(sample.mask), found.mask)
@@ -123,7 +123,7 @@ def miou(model: FixedSize, data: DataSplits) -> float | None:
 
 
 def answered(model: FixedSize, images: Images, how: TransformConfig) -> Iterator[tuple[Sample, Any]]:
-    """Pictures, and what the model's only head says of them."""
+    """Images, and what the model's only head says of them."""
     transform, ((name, ending),) = evaluation_transform(how), model.endings.items()
     for place in range(len(images)):
         sample = transform(images[place], 0)

@@ -1,10 +1,10 @@
-"""Reading pictures: from tar shards and single files in random order, and as a stream where webdataset is installed.
+"""Reading images: from tar shards and single files in random order, and as a stream where webdataset is installed.
 
 python benchmarks/shards.py [--images 2000] [--kilobytes 110] [--repeats 5] [--json FILE]
 
 One process. Every round opens, reads and closes as a training does, without decoding. The files are in the page cache,
 which this cannot empty: it measures what the calls cost, not what a disk or a network file system does with many small
-files, for which shards are made. webdataset reads from end to end and does not give a chosen picture.
+files, for which shards are made. webdataset reads from end to end and does not give a chosen image.
 """
 
 from __future__ import annotations

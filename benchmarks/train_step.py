@@ -50,7 +50,7 @@ TOLERANCE = 1e-4
 
 
 def random_batch(images: int, size: int) -> tuple[Tensor, Tensor]:
-    """uint8 pictures (N, 3, H, W) and labels (N,), the same in both processes."""
+    """uint8 images (N, 3, H, W) and labels (N,), the same in both processes."""
     draw = torch.Generator().manual_seed(0)
     pictures = torch.randint(256, (images, 3, size, size), dtype=torch.uint8, generator=draw)
     return pictures, torch.randint(CLASSES, (images,), generator=draw)

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.pictures import clouds
+from benchmarks.image_files import clouds
 from benchmarks.timing import Compared, common_options, write_json
 from tasks.predict import load
 
@@ -71,10 +71,10 @@ def network_rate(checkpoint: Path, video: Path) -> float:
     while (read := capture.read())[0]:
         views.append(model.see(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)))
     batches = [views[start : start + model.batch_size] for start in range(0, len(views), model.batch_size)]
-    model.answer(batches[0], [(HEIGHT, WIDTH)] * len(batches[0]))
+    model.predict(batches[0], [(HEIGHT, WIDTH)] * len(batches[0]))
     start = time.perf_counter()
     for batch in batches:
-        model.answer(batch, [(HEIGHT, WIDTH)] * len(batch))
+        model.predict(batch, [(HEIGHT, WIDTH)] * len(batch))
     return len(views) / (time.perf_counter() - start)
 
 

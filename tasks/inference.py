@@ -17,7 +17,7 @@ from backbone.errors import InputError
 from heads.segmentation.upsample import matrix, stripes
 from heads.structures import LabelMask
 from tasks.distributed import group
-from tasks.evaluators.base import figures_of_all
+from tasks.evaluators.base import metrics_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ def evaluate(
     with computing(device, precision):
         for batch in batches:
             update(evaluators, model, batch.to(device, non_blocking=True), multi_scale=multi_scale)
-    return figures_of_all(evaluators)
+    return metrics_of_all(evaluators)
 
 
 def update(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from backbone.features import Features
     from heads.head import Head
@@ -75,3 +76,25 @@ class VisionModel(nn.Module):
                 taps: list[str] = head.taps  # type: ignore[assignment]
                 outputs[name] = head({tap: features[tap][wanted] for tap in taps})
         return outputs
+
+    @contextmanager
+    def single_images(
+        self, rows: Mapping[str, Tensor], images: int, everywhere: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
+        """One image is no batch: meanwhile a head that gets one of several normalises by its running statistics.
+
+        They stay as they are, too.
+
+        Args:
+            rows: by the head's name, the images of the batch that it is wanted of.
+            images: how many the batch has.
+            everywhere: by head, images of all processes, where batch statistics are those of all.
+        """
+        total = everywhere or {}
+        alone = [self.heads[name] for name, mine in rows.items() if total.get(name, len(mine)) == 1 < images]
+        parts = [part for head in alone for part in head.modules() if isinstance(part, nn.BatchNorm2d)]
+        with ExitStack() as after:
+            for norm in [part for part in parts if part.training]:
+                after.callback(norm.train)
+                norm.eval()
+            yield

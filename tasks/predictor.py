@@ -1,4 +1,4 @@
-"""A model that answers about pictures: arrays in, typed answers of every head out.
+"""A model that predicts on images: arrays in, typed predictions of every head out.
 
 Shapes: N images, H W pixels.
 """
@@ -15,7 +15,7 @@ import torch
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.sample import Sample
-from tasks.drawing.predictions import draw_answers
+from tasks.drawing.predictions import draw_predictions
 from tasks.inference import computing, predict
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
-Answer: TypeAlias = Classification | Detections | LabelMask
+HeadPrediction: TypeAlias = Classification | Detections | LabelMask
 
 SHOWN = 5
 """Classes and detections that are printed of an answer."""
@@ -41,26 +41,26 @@ class Prediction:
 
     Attributes:
         size: height and width of the image in pixels; boxes and masks are in these.
-        answers: by the head's name.
+        by_head: predictions by the head's name.
         names: of each head's classes; labels are positions in them.
     """
 
     size: tuple[int, int]
-    answers: dict[str, Answer]
+    by_head: dict[str, HeadPrediction]
     names: dict[str, tuple[str, ...]]
 
-    def __getitem__(self, head: str) -> Answer:
-        """The answer of one head.
+    def __getitem__(self, head: str) -> HeadPrediction:
+        """The prediction of one head.
 
         Raises:
             InputError: the model has no such head; the message lists those that it has.
         """
-        if head not in self.answers:
-            raise InputError(f"the model has no head {head!r}; it has {', '.join(self.answers)}")
-        return self.answers[head]
+        if head not in self.by_head:
+            raise InputError(f"the model has no head {head!r}; it has {', '.join(self.by_head)}")
+        return self.by_head[head]
 
     def __str__(self) -> str:
-        return "\n".join(f"{head}: {_told(answer, self.names[head])}" for head, answer in self.answers.items())
+        return "\n".join(f"{head}: {_told(answer, self.names[head])}" for head, answer in self.by_head.items())
 
 
 class Predictor:
@@ -68,8 +68,8 @@ class Predictor:
 
     Args:
         labels: of every head, by its name.
-        transform: from a picture to what the model sees.
-        same_size: whether it gives all pictures one size; otherwise the model sees them one by one.
+        transform: from an image to what the model sees.
+        same_size: whether it gives all images one size; otherwise the model sees them one by one.
         device: where the model runs; it is moved there.
         precision: 32-true, bf16-mixed or 16-mixed.
         multi_scale: average segmentation over several scales (see `tasks.inference`).
@@ -127,7 +127,7 @@ class Predictor:
             alike = list(same)
             for start in range(0, len(alike), self.batch_size):
                 views, shapes = zip(*alike[start : start + self.batch_size], strict=True)
-                found += self.answer(views, shapes)
+                found += self.predict(views, shapes)
         return found
 
     def see(self, image: Pixels) -> Pixels:
@@ -143,7 +143,7 @@ class Predictor:
         sample = Sample(image=image, image_id=0, size=(image.shape[0], image.shape[1]))
         return self.transform(sample, 0).image
 
-    def answer(self, seen: Sequence[Pixels], sizes: Sequence[tuple[int, ...]]) -> list[Prediction]:
+    def predict(self, seen: Sequence[Pixels], sizes: Sequence[tuple[int, ...]]) -> list[Prediction]:
         """Predictions for views that `see` gave, all of one shape, and the sizes of the images that they are of."""
         images = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).to(self.device)
         heights_widths = torch.tensor([size[:2] for size in sizes], dtype=torch.int64, device=self.device)
@@ -156,7 +156,7 @@ class Predictor:
         ]
 
     def draw(self, image: Pixels, prediction: Prediction, score: float | None = None) -> Pixels:
-        """A copy of an image (H, W, 3) with the answers of all heads on it.
+        """A copy of an image (H, W, 3) with the predictions of all heads on it.
 
         Args:
             prediction: of this very image.
@@ -166,12 +166,12 @@ class Predictor:
         """
         if image.shape[:2] != prediction.size:
             raise InputError(
-                f"drawing: an answer about an image of {prediction.size} on one of {image.shape[:2]} (height, width);"
+                f"drawing: a prediction for an image of {prediction.size} on one of {image.shape[:2]} (height, width);"
                 " give the image that was predicted on"
             )
         least = self.score if score is None else score
-        return draw_answers(
-            image, prediction.answers, prediction.names, score=least, overlay=self.overlay, top=self.top
+        return draw_predictions(
+            image, prediction.by_head, prediction.names, score=least, overlay=self.overlay, top=self.top
         )
 
 
@@ -182,15 +182,15 @@ def best_classes(answer: Classification, names: Sequence[str], count: int) -> li
     return [(names[index], score) for score, index in best]
 
 
-def _told(answer: Answer, names: Sequence[str]) -> str:
+def _told(found: HeadPrediction, names: Sequence[str]) -> str:
     """In a few words."""
-    if isinstance(answer, Classification):
-        return ", ".join(f"{name} {share:.3f}" for name, share in best_classes(answer, names, SHOWN))
-    if isinstance(answer, Detections):
-        rows = zip(answer.labels.tolist(), answer.scores.tolist(), answer.boxes_xyxy_px.tolist(), strict=True)
+    if isinstance(found, Classification):
+        return ", ".join(f"{name} {share:.3f}" for name, share in best_classes(found, names, SHOWN))
+    if isinstance(found, Detections):
+        rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy_px.tolist(), strict=True)
         best = [f"{names[label]} {score:.2f} at {[round(x) for x in box]}" for label, score, box in list(rows)[:SHOWN]]
-        more = len(answer.labels) - len(best)
+        more = len(found.labels) - len(best)
         return (", ".join(best) or "nothing") + (f" and {more} more" if more else "")
-    counts = torch.bincount(answer.mask.flatten(), minlength=len(names)).tolist()
+    counts = torch.bincount(found.mask.flatten(), minlength=len(names)).tolist()
     shares = sorted(zip(counts, names, strict=False), reverse=True)
-    return ", ".join(f"{name} {count / answer.mask.numel():.1%}" for count, name in shares if count)
+    return ", ".join(f"{name} {count / found.mask.numel():.1%}" for count, name in shares if count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -11,14 +10,14 @@ from torch import nn
 
 from tasks.distributed import group, sharing
 from tasks.distributed.norms import GlobalBatchNorm, average_statistics
-from tasks.evaluators.base import figures_of_all
+from tasks.evaluators.base import metrics_of_all
 from tasks.inference import update
 from tasks.training.balance import FixedWeights
 from tasks.training.gradients import gradient_norms, shared_feature
 from tasks.training.optim import build_optimizer, build_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.training.teacher import Teacher
 
 MAIN = "main"
-"""Name of the mean of the main figures of several heads."""
+"""Name of the mean of the main metrics of several heads."""
 
 
 class VisionTask(L.LightningModule):
@@ -86,7 +85,7 @@ class VisionTask(L.LightningModule):
         nothing = torch.empty(0, dtype=torch.int64, device=batch.images.device)
         rows = batch.rows | dict.fromkeys(self._left, nothing)
         elsewhere = self._labelled_elsewhere(batch)
-        with self._single_images(rows, len(batch.images), elsewhere):
+        with self.model.single_images(rows, len(batch.images), elsewhere):
             outputs = self.model.forward_heads(features, rows, always=elsewhere)
         parts: dict[str, dict[str, Tensor]] = {
             name: self.model.heads[name].loss(output, batch.targets[name])  # type: ignore[operator]
@@ -143,21 +142,6 @@ class VisionTask(L.LightningModule):
         self.log_dict({f"gradient/{name}": norm for name, norm in norms.items()})
         self.log_dict({f"weight/{name}": weights[name] for name in losses})
 
-    @contextmanager
-    def _single_images(self, rows: Mapping[str, Tensor], images: int, everywhere: Mapping[str, int]) -> Iterator[None]:
-        """One image is no batch: a head that gets one of several normalises by its statistics and leaves them alone.
-
-        Args:
-            everywhere: by head, images of all processes, where batch statistics are those of all.
-        """
-        alone = [self.model.heads[name] for name, mine in rows.items() if everywhere.get(name, len(mine)) == 1 < images]
-        parts = [part for head in alone for part in head.modules() if isinstance(part, nn.BatchNorm2d)]
-        with ExitStack() as after:
-            for norm in [part for part in parts if part.training]:
-                after.callback(norm.train)
-                norm.eval()
-            yield
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         update(self.evaluators, self.model, batch)
 
@@ -166,8 +150,8 @@ class VisionTask(L.LightningModule):
             evaluator.reset()
 
     def on_validation_epoch_end(self) -> None:
-        by_head = figures_of_all(self.evaluators)
-        figures = {
+        by_head = metrics_of_all(self.evaluators)
+        metrics = {
             f"val/{self.evaluators[head].prefix}{name}": value
             for head, found in by_head.items()
             for name, value in found.items()
@@ -175,8 +159,8 @@ class VisionTask(L.LightningModule):
         }
         if len(by_head) > 1:
             main = [by_head[head].get(evaluator.main_metric) or 0.0 for head, evaluator in self.evaluators.items()]
-            figures[f"val/{MAIN}"] = sum(main) / len(main)
-        self.log_dict(figures, batch_size=1)
+            metrics[f"val/{MAIN}"] = sum(main) / len(main)
+        self.log_dict(metrics, batch_size=1)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.optim, self.factors, self.balance.parameters())

@@ -65,7 +65,7 @@ ARRAYS = {
 
 
 MAX_BYTES = 1 << 30
-"""Of one array; a file of a kilobyte can say that it has more."""
+"""Largest size of one array; a file of a kilobyte can say that it has more."""
 
 
 def read_h5(file: Path) -> dict[str, Tensor]:

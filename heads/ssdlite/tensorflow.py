@@ -28,7 +28,7 @@ LAST = {"weights": "1.weight", "biases": "1.bias"}
 CLASS_LOGITS = re.compile(r"class_predictors\.\d+\.1\.(weight|bias)")
 FIRST_EXTRA = 2
 OUR_ORDER = (1, 0, 3, 2)
-"""Of x, y, w, h among y, x, h, w."""
+"""Positions of x, y, w, h among y, x, h, w."""
 
 
 def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
     "d-li14": CENTRE,
     "TensorFlow": CENTRAL,
 }
-"""How pictures were looked at when the figures of a source were taken, at 0.875 of the resized side unless it says
+"""How images were looked at when the figures of a source were taken, at 0.875 of the resized side unless it says
 otherwise: torchvision's `references/classification/presets.py`, timm's `default_cfgs`, transformers'
 `MobileNetV2ImageProcessor`, TF-slim's `inception_preprocessing` (whose weights Keras has), d-li14's README."""
 RESIZED = {"torchvision:IMAGENET1K_V2": 232}

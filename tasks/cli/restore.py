@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
-"""Of these the option itself cannot be changed: the weights are of that kind."""
+"""Groups whose option itself cannot be changed: the weights are of that kind."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
 BUILT_IN = "shapes"
@@ -96,7 +96,7 @@ def _said(overrides: Sequence[str]) -> dict[str, Override]:
 def _with_public_weights(
     composed: DictConfig, path: str, overrides: Sequence[str], *, without_data: bool
 ) -> DictConfig:
-    """With the backbone's weights, and with pictures looked at as their authors did, unless the command says how.
+    """With the backbone's weights, and with images looked at as their authors did, unless the command says how.
 
     Raises:
         InputError: the backbone is another's, or the weights cannot be read.

@@ -113,7 +113,7 @@ def score(job: Job, section: EvaluationConfig, *, predictions: str) -> None:
     print_scores(scores, Console(), title=name)
     if job.is_named:
         run_folder.make(job.folder)
-        run_folder.write_metrics(job.folder, {"val": scores.figures()})
+        run_folder.write_metrics(job.folder, {"val": scores.metrics()})
         report = job.builder.report(job.folder)
         report.add_results(name, truth, results, scores)
         report.write()

@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 EVALUATIONS = 10
 """In a training, unless `trainer.validate_every` says otherwise."""
 REAL_DATA = {
-    Task.classification: "for your own pictures say data=folder data.root=FOLDER",
+    Task.classification: "for your own images say data=folder data.root=FOLDER",
     Task.detection: "for COCO say data=coco data.root=FOLDER",
     Task.segmentation: "for PASCAL VOC say data=voc data.root=FOLDER",
     Task.multitask: "for your own say data=mixed +data@data.parts.objects=coco data.parts.objects.root=FOLDER ..",
@@ -236,15 +236,15 @@ def _keeper(
     )  # fmt: skip
 
 
-def _figures(task: VisionTask) -> list[str]:
-    """Names of the heads' main figures."""
+def _metrics(task: VisionTask) -> list[str]:
+    """Names of the heads' main metrics."""
     return [f"val/{evaluator.prefix}{evaluator.main_metric}" for evaluator in task.evaluators.values()]
 
 
 def _monitor(task: VisionTask) -> str:
     """Name of the figure that tells which weights are best."""
-    figures = _figures(task)
-    return figures[0] if len(figures) == 1 else f"val/{MAIN}"
+    metrics = _metrics(task)
+    return metrics[0] if len(metrics) == 1 else f"val/{MAIN}"
 
 
 def _fit(
@@ -269,7 +269,7 @@ def _fit(
     every = config.validate_every
     interval = task.steps_per_epoch * every if every else -(-steps // EVALUATIONS)
     watched = FiniteLoss(folder, data, config.on_nonfinite, config.nonfinite_limit)
-    callbacks: list[Any] = [stop, watched, EvaluationLines(steps, _figures(task)), MemoryGrowth(steps), keeper]
+    callbacks: list[Any] = [stop, watched, EvaluationLines(steps, _metrics(task)), MemoryGrowth(steps), keeper]
     if optim.heads_first:
         callbacks.append(HeadsFirst(optim.heads_first))
     if keeper.average is not None:

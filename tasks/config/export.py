@@ -38,9 +38,9 @@ class ExportConfig:
     format: Format = Format.onnx
     precision: Precision = Precision.fp32
     calibration_images: int = 100
-    """int8 only: pictures from which the ranges of the activations are taken."""
+    """int8 only: images from which the ranges of the activations are taken."""
     calibration_source: str | None = None
-    """int8 only: a picture, folder, pattern or list to take them from, as `source`; null: the training data."""
+    """int8 only: an image, folder, pattern or list to take them from, as `source`; null: the training data."""
     licence: str | None = None
     """Licence of the weights, to be said in the file; null: what the weights' own file says."""
     mask: bool = False

@@ -18,25 +18,25 @@ class VideoOutput(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class PredictConfig:
-    """How mode=predict looks at pictures, and what it writes."""
+    """How mode=predict looks at images, and what it writes."""
 
     batch_size: int = 16
-    """Pictures that the model sees at once, where it sees them all in one size."""
+    """Images that the model sees at once, where it sees them all in one size."""
     workers: int | None = None
     """Threads that read, draw and write; null: one for each core, up to 8."""
     score: float = 0.3
     """Detections below it are not drawn; detections.json has all."""
     overlay: float = 0.6
-    """Opacity of masks over a picture."""
+    """Opacity of masks over an image."""
     top: int = 5
-    """Classes that are named for a picture, the most probable first."""
+    """Classes that are named for an image, the most probable first."""
     pictures: bool = True
     """Draw the answers; false: only the files for machines."""
     video: VideoOutput = VideoOutput.video
     max_frames: int | None = None
     """Frames of a video or a camera; null: all, of a camera until Ctrl-C."""
     max_side: int | None = 2048
-    """A model that takes pictures at their own size sees larger ones shrunk to this longer side; null: as they are."""
+    """A model that takes images at their own size sees larger ones shrunk to this longer side; null: as they are."""
     classes: list[str] | None = None
     """Names of public weights' classes; null: ImageNet's 1000, or VOC's 21 for segmentation."""
 

@@ -74,7 +74,7 @@ class RunConfig:
     artifact: str | None = None
     """A file that mode=export wrote, to evaluate or to predict with in its own runtime."""
     source: str | None = None
-    """What mode=predict looks at: a picture, folder, pattern, address, list of those (.txt), video, or camera:0."""
+    """What mode=predict looks at: an image, folder, pattern, address, list of those (.txt), video, or camera:0."""
     predictions: str | None = None
     """A results file in COCO's format, to score against `data.annotations`."""
     backbone: Any = None

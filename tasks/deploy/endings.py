@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
     Attributes:
         tensors: one for each name of the ending's `outputs`, each (N, ...).
-        content: height and width of what of the input is picture; the rest, below and right of it, is padding.
+        content: height and width of what of the input is image; the rest, below and right of it, is padding.
         size: height and width of the input.
     """
 

@@ -23,7 +23,7 @@ from tasks.config.renamed import new_option, renamed
 FORMAT = "trident-export-1"
 ENTRY = "trident.json"
 MAX_BYTES = 10_000_000
-"""Of a header."""
+"""Largest size of a header."""
 MIDDLE = 128
 """The grey level that 8-bit graphs take for zero."""
 METADATA_PROPS = 14
@@ -40,10 +40,10 @@ class ArtifactHeader:
         runtime: onnx, executorch or litert.
         precision: fp32, fp16 or int8.
         size: side in pixels of the square input, which is (1, size, size, 3) uint8 RGB; scaling is inside.
-        padding: RGB grey levels for what of the input is no picture.
+        padding: RGB grey levels for what of the input is no image.
         heads: by name: `kind`, `outputs` (names of what comes out, in order) and `settings` of the post-processing.
         labels: by head: `names` of the classes, and the data set's `ids` of them.
-        config, choices: of the run, resolved: how pictures were looked at is in `config["transform"]`.
+        config, choices: of the run, resolved: how images were looked at is in `config["transform"]`.
         provenance: versions, where the weights came from, and their licence as far as it is known.
         calibration: of int8: how many images, and which.
     """

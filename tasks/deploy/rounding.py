@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = 127
-"""Of signed 8 bits, without -128: the largest weight of every output channel is this many steps."""
+"""Largest value of signed 8 bits, -128 unused: the largest weight of every output channel is this many steps."""
 DAMPING = 0.01
 """Added to the variances of the inputs, as a part of their mean: the less, the more the calibration is trusted."""
 POSITIONS = 64

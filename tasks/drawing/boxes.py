@@ -1,4 +1,4 @@
-"""Draws boxes with class names and scores on a picture.
+"""Draws boxes with class names and scores on an image.
 
 Boxes are one colour for each class with a dark rim, so that they show on any background; names stand on a plate of
 the same colour. Crowd regions are hatched and dashed.
@@ -119,7 +119,7 @@ def draw_boxes(
 
 @functools.cache
 def class_colour(index: int) -> Colour:
-    """RGB of a class: the same in every picture of every run."""
+    """RGB of a class: the same in every image of every run."""
     if index < len(PALETTE):
         return PALETTE[index]
     hue = index * 0.6180339887 % 1.0

@@ -1,4 +1,4 @@
-"""One picture of many: ground truth on the left, prediction on the right, image by image."""
+"""One image of many: ground truth on the left, prediction on the right, image by image."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELL_PX = 360
-"""Width of a picture."""
+"""Width of an image."""
 MAX_HEIGHT_PX = 288
-"""A taller picture is drawn narrower, so that a row of usual ones leaves little empty."""
+"""A taller image is drawn narrower, so that a row of usual ones leaves little empty."""
 INNER_PX = 6
 GAP_PX = 36
 MARGIN_PX = 40
@@ -37,7 +37,7 @@ SOFT_INK: Colour = (112, 116, 122)
 
 @dataclass(slots=True)
 class Pair:
-    """One image twice, drawn on; pictures that `fitted` made first are not resized again.
+    """One image twice, drawn on; images that `fitted` made first are not resized again.
 
     Attributes:
         truth, prediction: (H, W, 3) uint8, RGB.
@@ -63,7 +63,7 @@ def contact_sheet(
 
     Args:
         note: below the title, after the number of images.
-        legend: what colours mean, above the pictures.
+        legend: what colours mean, above the images.
         columns: pairs side by side.
     Returns:
         `path`.
@@ -74,9 +74,7 @@ def contact_sheet(
         raise InputError(f"contact sheet {path}: there are no images to draw; give at least one")
     columns = min(columns, len(pairs))
     rows = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
-    heights = [
-        max(_fitted_size(picture)[1] for pair in row for picture in (pair.truth, pair.prediction)) for row in rows
-    ]
+    heights = [max(_fitted_size(image)[1] for pair in row for image in (pair.truth, pair.prediction)) for row in rows]
     pair_width = 2 * CELL_PX + INNER_PX
     width = 2 * MARGIN_PX + columns * pair_width + (columns - 1) * GAP_PX
     entries = list(_placed(legend, width - 2 * MARGIN_PX))
@@ -111,15 +109,15 @@ def titled_sheet(size: tuple[int, int], title: str, note: str) -> tuple[Image.Im
     return sheet, pen
 
 
-def mount(sheet: Image.Image, picture: NDArray[np.uint8], place: tuple[int, int, int]) -> None:
-    """Put a fitted picture in the middle of its cell.
+def mount(sheet: Image.Image, image: NDArray[np.uint8], place: tuple[int, int, int]) -> None:
+    """Put a fitted image in the middle of its cell.
 
     Args:
         place: left, top and height of the cell.
     """
     x, y, height = place
     sheet.paste(MAT, (x, y, x + CELL_PX, y + height))
-    sheet.paste(Image.fromarray(picture), (x + (CELL_PX - picture.shape[1]) // 2, y + (height - picture.shape[0]) // 2))
+    sheet.paste(Image.fromarray(image), (x + (CELL_PX - image.shape[1]) // 2, y + (height - image.shape[0]) // 2))
 
 
 def fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

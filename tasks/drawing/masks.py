@@ -98,9 +98,9 @@ def write_palette_png(mask: NDArray[np.uint8], path: str | Path) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    picture = Image.fromarray(np.ascontiguousarray(mask))
-    picture.putpalette(VOC_PALETTE.tobytes())
-    return save_png(picture, path)
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    image.putpalette(VOC_PALETTE.tobytes())
+    return save_png(image, path)
 
 
 def _borders(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Images as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def save_png(picture: Image.Image, path: str | Path) -> Path:
+def save_png(image: Image.Image, path: str | Path) -> Path:
     """Write a PNG, whole or not at all, in a folder that is made if need be.
 
     Returns:
@@ -23,5 +23,5 @@ def save_png(picture: Image.Image, path: str | Path) -> Path:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
-        picture.save(part, format="PNG")
+        image.save(part, format="PNG")
     return path

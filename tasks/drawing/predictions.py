@@ -1,6 +1,6 @@
-"""The answers of all heads on one picture: masks below, boxes above them, then panels with a legend and with classes.
+"""The answers of all heads on one image: masks below, boxes above them, then panels with a legend and with classes.
 
-A panel lies in a corner of the picture, which keeps its size: every frame of a video has the same.
+A panel lies in a corner of the image, which keeps its size: every frame of a video has the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_FONT_PX = 11
 FONT_SHARE = 26
-"""Of the shorter side of a picture, for a line of text."""
+"""Lines of text that fit into the shorter side of an image."""
 PANEL_DARKNESS = 0.72
 BAR: Colour = PALETTE[1]
 PALE_BAR: Colour = (120, 130, 138)
@@ -48,7 +48,7 @@ class Row:
     share: float | None = None
 
 
-def draw_answers(
+def draw_predictions(
     image: Pixels,
     answers: Mapping[str, object],
     names: Mapping[str, Sequence[str]],

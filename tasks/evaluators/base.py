@@ -28,11 +28,11 @@ class Evaluator(ABC, Generic[Data]):
         name: of the head, under which batches hold the truth.
         data: the split.
         labels: of the model; class indices mean these.
-        config: how figures are computed and shown.
+        config: how metrics are computed and shown.
 
     Attributes:
         main_metric: the one that tells which checkpoint is best; larger is better.
-        prefix: of the names of its figures and files, where there are several heads.
+        prefix: of the names of its metrics and files, where there are several heads.
     """
 
     main_metric: str
@@ -62,16 +62,16 @@ class Evaluator(ABC, Generic[Data]):
         """Take in what another process saw; no image may be among both."""
 
     @abstractmethod
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """By name; `name/class` is of one class."""
 
     @abstractmethod
     def show(self, console: Console, title: str) -> None:
-        """Print the figures as a table."""
+        """Print the metrics as a table."""
 
     @abstractmethod
     def write(self, folder: Path, suffix: str) -> None:
-        """Everything answered, and pictures of some of it, into files whose names end on `suffix`."""
+        """Everything answered, and images of some of it, into files whose names end on `suffix`."""
 
 
 Value = TypeVar("Value")
@@ -91,10 +91,10 @@ def merged(mine: dict[int, Value], theirs: dict[int, Value]) -> dict[int, Value]
     return dict(sorted((mine | theirs).items()))
 
 
-def figures_of_all(evaluators: Mapping[str, Evaluator[Any]]) -> dict[str, dict[str, float | None]]:
-    """Figures by head over what all processes evaluated. The evaluators of the first process then hold all of it."""
+def metrics_of_all(evaluators: Mapping[str, Evaluator[Any]]) -> dict[str, dict[str, float | None]]:
+    """Metrics by head over what all processes evaluated. The evaluators of the first process then hold all of it."""
     parts = group.gather({name: evaluator.state() for name, evaluator in evaluators.items()})
     for other in parts[1:]:
         for name, evaluator in evaluators.items():
             evaluator.merge(other[name])
-    return group.broadcast(lambda: {name: evaluator.figures() for name, evaluator in evaluators.items()})
+    return group.broadcast(lambda: {name: evaluator.metrics() for name, evaluator in evaluators.items()})

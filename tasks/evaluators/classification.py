@@ -10,10 +10,10 @@ import torch
 
 from heads.kinds import Kind
 from tasks.data.splits import ClassificationData
-from tasks.drawing.class_sheet import Answer, class_sheet
+from tasks.drawing.class_sheet import ClassifiedImage, class_sheet
 from tasks.drawing.contact_sheet import spread
 from tasks.evaluators.base import Evaluator, merged
-from tasks.evaluators.table import ClassRow, print_figures
+from tasks.evaluators.table import ClassRow, print_metrics
 from tasks.metrics.accuracy import Accuracy
 from tasks.runs.tables import write_table
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 NAMED = 5
 """Classes that are written for every image."""
 WRONG_SHARE = 2 / 3
-"""Of the pictures on the contact sheet, where there are as many wrong answers."""
+"""Share of wrong predictions on the contact sheet, where there are as many wrong answers."""
 
 
 class ClassificationEvaluator(Evaluator[ClassificationData]):
@@ -72,21 +72,21 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
         self.measure += measure
         self.best = merged(self.best, best)
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """`top1`, `top5`, `calibration_error`, and `top1/<class>` for every class."""
         per_class = self.measure.per_class(self.labels.names)
-        return self.measure.figures() | {f"top1/{name}": value for name, value in per_class.items()}
+        return self.measure.metrics() | {f"top1/{name}": value for name, value in per_class.items()}
 
     def show(self, console: Console, title: str) -> None:
-        figures = self.measure.figures()
+        metrics = self.measure.metrics()
         values = self.measure.per_class(self.labels.names)
         images = self.measure.images.tolist()
         if self.measure.unanswered:
             log.warning("%d images got scores that are no numbers; they count as wrong", self.measure.unanswered)
-        print_figures(
-            {"top-1": figures["top1"], "top-5": figures["top5"], "calibration error": figures["calibration_error"]},
+        print_metrics(
+            {"top-1": metrics["top1"], "top-5": metrics["top5"], "calibration error": metrics["calibration_error"]},
             [ClassRow(name, count, values[name]) for name, count in zip(self.labels.names, images, strict=True)],
-            console, counted="images", figure="top-1", title=title, caption=f"{sum(images)} images",
+            console, counted="images", metric="top-1", title=title, caption=f"{sum(images)} images",
         )  # fmt: skip
 
     def write(self, folder: Path, suffix: str) -> None:
@@ -111,16 +111,16 @@ class ClassificationEvaluator(Evaluator[ClassificationData]):
         if drawn:
             path = folder / f"contact_sheet{suffix}.png"
             note = f"{len(wrong)} of {len(self.best)} images are wrong"
-            class_sheet([self._answer(position) for position in drawn], path, title=folder.name, note=note)
+            class_sheet([self._classified(position) for position in drawn], path, title=folder.name, note=note)
 
     def _is_right(self, position: int) -> bool:
         scores, classes = self.best[position]
         return scores[0] >= 0 and classes[0] == int(self.classes[position])
 
-    def _answer(self, position: int) -> Answer:
+    def _classified(self, position: int) -> ClassifiedImage:
         (probability, *_), (predicted, *_) = self.best[position]
-        return Answer(
-            picture=self.data[position].image,
+        return ClassifiedImage(
+            image=self.data[position].image,
             truth=self.labels.names[int(self.classes[position])],
             predicted=self.labels.names[predicted],
             probability=probability if probability >= 0 else None,

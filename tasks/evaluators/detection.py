@@ -63,10 +63,10 @@ class DetectionEvaluator(Evaluator[DetectionData]):
             self._scores = self.measure.compute()
         return self._scores
 
-    def figures(self) -> dict[str, float | None]:
-        """The twelve figures, and `map/<class>` for every class."""
+    def metrics(self) -> dict[str, float | None]:
+        """The twelve metrics, and `map/<class>` for every class."""
         scores = self.scores()
-        return scores.figures() | {f"map/{name}": value for name, value in scores.per_class().items()}
+        return scores.metrics() | {f"map/{name}": value for name, value in scores.per_class().items()}
 
     def show(self, console: Console, title: str) -> None:
         print_scores(self.scores(), console, title=title)

@@ -14,7 +14,7 @@ from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
 from tasks.drawing.masks import legend, write_palette_png
 from tasks.drawing.pairs import mask_pair
 from tasks.evaluators.base import Evaluator, merged
-from tasks.evaluators.table import ClassRow, print_figures
+from tasks.evaluators.table import ClassRow, print_metrics
 from tasks.metrics.miou import MeanIoU, SegmentationScores, mean_iou
 
 if TYPE_CHECKING:
@@ -73,18 +73,18 @@ class SegmentationEvaluator(Evaluator[SegmentationData]):
             self._scores = self.measure.compute()
         return self._scores
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """`miou`, `pixel_accuracy`, `fw_iou`, and `miou/<class>` for every class."""
         scores = self.scores()
-        return scores.figures() | {f"miou/{name}": value for name, value in scores.per_class().items()}
+        return scores.metrics() | {f"miou/{name}": value for name, value in scores.per_class().items()}
 
     def show(self, console: Console, title: str) -> None:
         scores = self.scores()
         left_out = f", {len(scores.absent)} classes occur nowhere and are left out" if scores.absent else ""
-        print_figures(
+        print_metrics(
             {"mean IoU": scores.miou, "pixel accuracy": scores.pixel_accuracy, "frequency-weighted": scores.fw_iou},
             [ClassRow(one.name, one.true_pixels, one.iou) for one in scores.classes],
-            console, counted="pixels", figure="IoU", title=title, caption=f"{len(self._found)} images{left_out}",
+            console, counted="pixels", metric="IoU", title=title, caption=f"{len(self._found)} images{left_out}",
         )  # fmt: skip
 
     def write(self, folder: Path, suffix: str) -> None:

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables for the console."""
+"""The metrics of an evaluation as tables for the console."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ GAP = 3
 
 
 def print_scores(scores: CocoScores, console: Console, sort_by: SortBy = "name", title: str = "") -> None:
-    """Print the twelve figures, then every class, where `console` writes."""
-    console.print(figures_table(scores, title))
+    """Print the twelve metrics, then every class, where `console` writes."""
+    console.print(metrics_table(scores, title))
     console.print()
     rows = [ClassRow(scored.name, scored.objects, scored.map) for scored in scores.classes]
     console.print(class_table(rows, "objects", "AP", sort_by, console.width))
 
 
-def figures_table(scores: CocoScores, title: str = "") -> Table:
-    """The twelve official figures, precision on the left, recall on the right; a dash where there is no such object."""
+def metrics_table(scores: CocoScores, title: str = "") -> Table:
+    """The twelve official metrics, precision on the left, recall on the right; a dash where there is no such object."""
     counts = f"{scores.images} images, {scores.objects} objects, {scores.detections} detections"
     table = Table(
         title=Text(printable(title)) if title else None,
@@ -56,11 +56,11 @@ def figures_table(scores: CocoScores, title: str = "") -> Table:
     table.add_column("", justify="right")
     table.add_column("average recall")
     table.add_column("", justify="right")
-    figures = scores.figures()
+    metrics = scores.metrics()
     for precision, precision_key, recall, recall_key in ROWS:
         style = "bold" if precision_key == "map" else ""
         table.add_row(
-            Text(precision, style), Text(number(figures[precision_key]), style), recall, number(figures[recall_key])
+            Text(precision, style), Text(number(metrics[precision_key]), style), recall, number(metrics[recall_key])
         )
     return table
 
@@ -74,27 +74,27 @@ class ClassRow(NamedTuple):
 
 
 def class_table(
-    classes: Sequence[ClassRow], counted: str, figure: str, sort_by: SortBy = "name", width: int = 80
+    classes: Sequence[ClassRow], counted: str, metric: str, sort_by: SortBy = "name", width: int = 80
 ) -> Table:
     """The figure of every class, and how much it rests on.
 
     Args:
         counted: what `amount` counts, the heading of its column.
-        figure: what `value` is, the heading of its column.
+        metric: what `value` is, the heading of its column.
         sort_by: `name`, or `value` for the best first; classes without a figure come last then.
         width: columns of the console; a long list is laid out side by side as far as they reach.
     """
     classes = [row._replace(name=printable(row.name)) for row in classes]
     ordered = sorted(classes, key=_by_name if sort_by == "name" else _by_value)
     widest = max([len("class"), *(Text(row.name).cell_len for row in ordered)])
-    room = (width + GAP) // (widest + len(counted) + max(len(figure), len("0.000")) + 3 * GAP)
+    room = (width + GAP) // (widest + len(counted) + max(len(metric), len("0.000")) + 3 * GAP)
     blocks = max(1, min(MAX_BLOCKS, room, math.ceil(len(ordered) / ROWS_IN_BLOCK)))
     rows = math.ceil(len(ordered) / blocks)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for _ in range(blocks):
         table.add_column("class")
         table.add_column(counted, justify="right")
-        table.add_column(figure, justify="right")
+        table.add_column(metric, justify="right")
     for row in range(rows):
         cells: list[Text] = []
         for one in ordered[row::rows]:
@@ -104,17 +104,17 @@ def class_table(
     return table
 
 
-def print_figures(
-    figures: Mapping[str, float | None],
+def print_metrics(
+    metrics: Mapping[str, float | None],
     classes: Sequence[ClassRow],
     console: Console,
     *,
     counted: str,
-    figure: str,
+    metric: str,
     title: str,
     caption: str,
 ) -> None:
-    """Print a short list of figures with their names in words, then every class that occurs."""
+    """Print a short list of metrics with their names in words, then every class that occurs."""
     table = Table(
         title=Text(printable(title)),
         caption=caption,
@@ -125,13 +125,13 @@ def print_figures(
         padding=(0, GAP, 0, 0),
         show_header=False,
     )
-    for place, (name, value) in enumerate(figures.items()):
+    for place, (name, value) in enumerate(metrics.items()):
         style = "bold" if place == 0 else ""
         table.add_row(Text(name, style), Text(number(value), style))
     console.print(table)
     console.print()
     there = [row for row in classes if row.amount]
-    console.print(class_table(there or classes, counted, figure, width=console.width))
+    console.print(class_table(there or classes, counted, metric, width=console.width))
 
 
 def _by_name(row: ClassRow) -> tuple[float, str]:

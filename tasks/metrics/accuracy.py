@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BINS = 15
-"""Of confidence, equally wide. Reference: Guo et al., On Calibration of Modern Neural Networks, arXiv:1706.04599."""
+"""Bins of confidence, equally wide. Source: Guo et al., On Calibration of Modern Neural Networks, arXiv:1706.04599."""
 
 
 class Accuracy:
@@ -67,7 +67,7 @@ class Accuracy:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """`top1`, `top5` and `calibration_error`, in 0 .. 1; None where there is nothing to count."""
         total = int(self.images.sum())
         answered = int(self.bin_images.sum())

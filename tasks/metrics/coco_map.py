@@ -1,4 +1,4 @@
-"""COCO's box measure: the twelve official figures and average precision for every class.
+"""COCO's box measure: the twelve official metrics and average precision for every class.
 
 pycocotools computes the number of record; faster-coco-eval computes the same number several times faster. Neither is
 imported before it is needed, neither prints, and neither sees (or changes) the caller's data: both get their own
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Backend = Literal["faster_coco_eval", "pycocotools"]
-FIGURES = (
+METRICS = (
     *("map", "map_50", "map_75", "map_small", "map_medium", "map_large"),
     *("mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"),
 )
@@ -70,7 +70,7 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class CocoScores:
-    """The twelve official figures, fractions in [0, 1].
+    """The twelve official metrics, fractions in [0, 1].
 
     A figure about objects that the images do not hold (`map_small` without small objects; pycocotools' -1) is None: it
     is `null` in JSON, and nobody can average it by mistake.
@@ -101,9 +101,9 @@ class CocoScores:
     detections: int
     precision: NDArray[np.float64] = field(compare=False, repr=False)
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """The twelve by name, ready for JSON."""
-        return {name: getattr(self, name) for name in FIGURES}
+        return {name: getattr(self, name) for name in METRICS}
 
     def per_class(self) -> dict[str, float | None]:
         """Average precision by the name of the class, ready for JSON."""
@@ -195,12 +195,12 @@ class CocoMap:
         """Everything found so far in COCO's results format, by image id; within an image best first, as it came.
 
         Boxes are x, y, width, height in pixels, rounded to a thousandth. `compute` scores these very numbers, so that
-        scoring the saved file again gives equal figures.
+        scoring the saved file again gives equal metrics.
         """
         return [entry for image_id in sorted(self._results) for entry in self._results[image_id]]
 
     def compute(self) -> CocoScores:
-        """The figures of everything found so far."""
+        """The metrics of everything found so far."""
         missing = len(self.image_ids) - len(self._results)
         if missing:
             logger.warning(
@@ -282,7 +282,7 @@ def evaluate_results(
         for index, category in enumerate(truth["categories"])
     )
     return CocoScores(
-        **_figures(precision, recall),
+        **_metrics(precision, recall),
         classes=classes,
         images=len(chosen),
         objects=sum(objects.values()),
@@ -291,7 +291,7 @@ def evaluate_results(
     )
 
 
-def _figures(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float | None]:
+def _metrics(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float | None]:
     """`COCOeval.summarize` for boxes: precision (T, R, K, A, M), recall (T, K, A, M)."""
     precisions = (precision[..., 0, -1], precision[0, ..., 0, -1], precision[5, ..., 0, -1])
     recalls = (recall[..., 0, limit] for limit in range(3))
@@ -299,7 +299,7 @@ def _figures(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dic
         *precisions, *(precision[..., area, -1] for area in (1, 2, 3)),
         *recalls, *(recall[..., area, -1] for area in (1, 2, 3)),
     )  # fmt: skip
-    return dict(zip(FIGURES, map(_mean, parts), strict=True))
+    return dict(zip(METRICS, map(_mean, parts), strict=True))
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

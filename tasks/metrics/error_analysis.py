@@ -41,7 +41,7 @@ RIGHT = -1
 FOUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
 MAX_DETECTIONS = 100
-"""Of an image; those with lower scores do not count."""
+"""Detections of an image that count; those with lower scores do not count."""
 RECALLS = np.arange(101) / 100
 
 

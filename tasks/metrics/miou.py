@@ -44,7 +44,7 @@ class ClassIoU:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationScores:
-    """The figures of a data set, fractions in [0, 1]; None where every pixel is void.
+    """The metrics of a data set, fractions in [0, 1]; None where every pixel is void.
 
     Attributes:
         miou: mean over the classes that occur in truth or prediction.
@@ -68,7 +68,7 @@ class SegmentationScores:
         """Classes that occur in the truth."""
         return tuple(scored.name for scored in self.classes if scored.true_pixels)
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """By name, ready for JSON."""
         return {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "fw_iou": self.fw_iou}
 
@@ -155,7 +155,7 @@ class MeanIoU:
         return self
 
     def compute(self) -> SegmentationScores:
-        """The figures of everything counted so far. Classes that occur nowhere are left out of the mean and named."""
+        """The metrics of everything counted so far. Classes that occur nowhere are left out of the mean and named."""
         counts = self.counts.cpu()
         right, true, predicted = counts.diagonal().tolist(), counts.sum(dim=1).tolist(), counts.sum(dim=0).tolist()
         classes = tuple(

@@ -23,12 +23,12 @@ class Reference(NamedTuple):
     """A published figure, as a fraction.
 
     Attributes:
-        figure: its name in metrics.json.
+        metric: its name in metrics.json.
         source: where it stands.
         caveat: what differs here; empty if nothing does.
     """
 
-    figure: str
+    metric: str
     value: float
     source: str
     caveat: str = ""

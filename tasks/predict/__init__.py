@@ -1,4 +1,4 @@
-"""Predict on pictures, from Python.
+"""Predict on images, from Python.
 
 from tasks.predict import load, read_image
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(checkpoint: str | Path, *words: str, device: str = "auto") -> Predictor:
-    """A model that answers about pictures.
+    """A model that answers about images.
 
         model = load("runs/detection/.../model.safetensors")
         model = load("torchvision:IMAGENET1K_V2", "task=classification")

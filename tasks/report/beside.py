@@ -1,4 +1,4 @@
-"""Figures of other runs beside those of this one: what a shared backbone costs each of its heads, for instance."""
+"""Metrics of other runs beside those of this one: what a shared backbone costs each of its heads, for instance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from backbone.errors import InputError
 from tasks.checkpoints.model_file import read_header
 from tasks.config.run import Task
 from tasks.report.facts import OWN_WEIGHTS, TIME
-from tasks.report.figures import value
 from tasks.report.html import Html, tag
+from tasks.report.metrics import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,20 +27,20 @@ class OtherRun(NamedTuple):
     Attributes:
         name: of its folder.
         task: a word of `Task`.
-        figures: of its validation split, as in metrics.json.
+        metrics: of its validation split, as in metrics.json.
         images: seen in its training; None if that is not known.
     """
 
     name: str
     task: str
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
     images: int | None
 
-    def figure(self, head: str, kind: str, name: str) -> float | None:
+    def metric(self, head: str, kind: str, name: str) -> float | None:
         """Value for the head of that name; in a run of a single task, for its only head if that is of the same kind."""
         if self.task == Task.multitask.value:
-            return self.figures.get(f"{head}/{name}")
-        return self.figures.get(name) if self.task == kind else None
+            return self.metrics.get(f"{head}/{name}")
+        return self.metrics.get(name) if self.task == kind else None
 
 
 def read_runs(folders: Sequence[str]) -> list[OtherRun]:
@@ -76,9 +76,9 @@ def beside_section(
     rows = []
     for name, evaluator in evaluators.items():
         key = evaluator.main_metric
-        here = evaluator.figures().get(key)
+        here = evaluator.metrics().get(key)
         for run in runs:
-            there = run.figure(name, kinds.get(name, ""), key)
+            there = run.metric(name, kinds.get(name, ""), key)
             if there is not None:
                 share = f"{here / there:.1%}" if here is not None and there else "–"
                 rows.append(

@@ -1,4 +1,4 @@
-"""What a page says of a classifier: accuracy, calibration, what is taken for what, and pictures."""
+"""What a page says of a classifier: accuracy, calibration, what is taken for what, and images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from tasks.drawing.contact_sheet import fitted
 from tasks.report.charts import calibration_chart
-from tasks.report.figures import Row, class_bars, confusion, tiles
 from tasks.report.html import Html, join, tag
-from tasks.report.pictures import card, choose, gallery, picture
+from tasks.report.images import card, choose, gallery, jpeg
+from tasks.report.metrics import Row, class_bars, confusion, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ MEASURE = "right answers by how sure they are, then wrong ones, the surest last"
 def classification_body(evaluator: ClassificationEvaluator, references: Sequence[Reference]) -> Html:
     """Section of an evaluator that has seen its split."""
     measure, names = evaluator.measure, evaluator.labels.names
-    figures = [(WORDS[key], key, number) for key, number in measure.figures().items()]
+    metrics = [(WORDS[key], key, number) for key, number in measure.metrics().items()]
     accuracies = measure.per_class(names)
     rows = [
         Row(name, accuracies[name], count, f"top1/{name}")
@@ -32,10 +32,10 @@ def classification_body(evaluator: ClassificationEvaluator, references: Sequence
     ]
     return join(
         [
-            tiles(figures, references),
+            tiles(metrics, references),
             confusion(names, measure.confusion.tolist(), counted="images", file="The whole one is in confusion.csv."),
             tag("div", _calibration(measure), class_bars(rows, title="top-1", counted="images"), class_="grid"),
-            _pictures(evaluator),
+            _gallery(evaluator),
         ]
     )
 
@@ -49,7 +49,7 @@ def _calibration(measure: Accuracy) -> Html | None:
     return calibration_chart(confidence.tolist(), accuracy.tolist(), counts)
 
 
-def _pictures(evaluator: ClassificationEvaluator) -> Html | None:
+def _gallery(evaluator: ClassificationEvaluator) -> Html | None:
     names, answers = evaluator.labels.names, evaluator.best
     truth = evaluator.classes.tolist()
     quality = {
@@ -70,7 +70,7 @@ def _pictures(evaluator: ClassificationEvaluator) -> Html | None:
             for score, index in list(zip(scores, classes, strict=True))[:3]
         ]
         true_name, path = names[truth[position]], evaluator.data.path(position)
-        image = picture(fitted(evaluator.data[position].image), f"{path.name}: {true_name}")
+        image = jpeg(fitted(evaluator.data[position].image), f"{path.name}: {true_name}")
         said = [tag("span", path.name), tag("div", lines, class_="answers")]
         return tag("div", card(image, true_name, said), class_="single")
 

@@ -1,4 +1,4 @@
-"""Losses and figures while training, from the run's own CSV log."""
+"""Losses and metrics while training, from the run's own CSV log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_log(path: Path) -> dict[str, Points]:
 
 
 def curves(path: Path) -> Html | None:
-    """Loss and figures against the step; None if nothing was logged."""
+    """Loss and metrics against the step; None if nothing was logged."""
     if not path.is_file():
         return None
     columns = read_log(path)
@@ -47,19 +47,19 @@ def curves(path: Path) -> Html | None:
             title="Loss", x_label="step", note=_spacing(columns[losses[0]][0]),
         )
     ] if losses else []  # fmt: skip
-    figures = [name for name in columns if name.startswith(FIGURE) and not _left_out(name)]
-    if figures:
+    metrics = [name for name in columns if name.startswith(FIGURE) and not _left_out(name)]
+    if metrics:
         lines = [
-            Series(_words(name, FIGURE), *columns[name], tone, dots=True) for tone, name in enumerate(sorted(figures))
+            Series(_words(name, FIGURE), *columns[name], tone, dots=True) for tone, name in enumerate(sorted(metrics))
         ]
         charts.append(line_chart(lines, title="Figures", x_label="step", note="on validation images, while training"))
     return tag("div", charts, class_="grid") if charts else None
 
 
 def _left_out(name: str) -> bool:
-    """Recalls, and figures of some sizes of object: the table has them, and more lines than five are hard to read."""
-    figure = name.rpartition("/")[2]
-    return figure.startswith(RECALL) or figure.endswith(SIZES)
+    """Recalls, and metrics of some sizes of object: the table has them, and more lines than five are hard to read."""
+    metric = name.rpartition("/")[2]
+    return metric.startswith(RECALL) or metric.endswith(SIZES)
 
 
 def _words(name: str, prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""What a page says of a detector: COCO's figures, precision against recall, why detections are wrong, and pictures."""
+"""What a page says of a detector: COCO's metrics, precision against recall, why detections are wrong, and images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from tasks.metrics.error_analysis import FOUND_IOU, ErrorAnalysis, Matches, analyse, match
 from tasks.report.charts import Series, line_chart
-from tasks.report.figures import Row, amounts, class_bars, tiles, value
 from tasks.report.html import Html, join, tag
-from tasks.report.pictures import choose, gallery, pair_card
+from tasks.report.images import choose, gallery, pair_card
+from tasks.report.metrics import Row, amounts, class_bars, tiles, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,18 +63,18 @@ def detection_body(evaluator: DetectionEvaluator, references: Sequence[Reference
 
 
 def results_body(ground_truth: dict[str, Any], results: list[dict[str, Any]], scores: CocoScores) -> Html:
-    """Section of anybody's results file: the same without pictures."""
+    """Section of anybody's results file: the same without images."""
     return scores_body(scores, match(ground_truth, results), [])
 
 
 def scores_body(scores: CocoScores, matches: Matches, references: Sequence[Reference]) -> Html:
-    """Figures, curves, classes and errors."""
-    numbers = scores.figures()
-    figures = [(words, key, numbers[key]) for key, words in WORDS.items()]
+    """Metrics, curves, classes and errors."""
+    numbers = scores.metrics()
+    metrics = [(words, key, numbers[key]) for key, words in WORDS.items()]
     rows = [Row(one.name, one.map, one.objects, f"map/{one.name}") for one in scores.classes]
     return join(
         [
-            tiles(figures, references),
+            tiles(metrics, references),
             tag(
                 "div",
                 tag("div", _precision_recall(scores), _by_size(numbers), class_="stack"),

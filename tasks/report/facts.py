@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tasks.checkpoints.model_file import Header, is_foreign, read_header
-from tasks.report.figures import amounts, folded
 from tasks.report.html import Html, tag
+from tasks.report.metrics import amounts, folded
 from tasks.runs.log import duration
 from tasks.runs.provenance import provenance
 

@@ -19,8 +19,8 @@ from tasks.report.classification import classification_body
 from tasks.report.curves import curves
 from tasks.report.detection import detection_body, results_body
 from tasks.report.facts import RunFacts, collect, run_section
-from tasks.report.figures import tiles
 from tasks.report.html import Html, number_of, tag
+from tasks.report.metrics import tiles
 from tasks.report.segmentation import segmentation_body
 from tasks.runs.log import duration
 
@@ -71,7 +71,7 @@ class Report:
         self._clock = monotonic()
 
     def add(self, split: str, evaluators: Mapping[str, Evaluator[Any]]) -> None:
-        """Add a section for every head, of evaluators that have seen the split. Pictures are drawn here."""
+        """Add a section for every head, of evaluators that have seen the split. Images are drawn here."""
         spent = duration(monotonic() - self._clock)
         for name, evaluator in evaluators.items():
             images = self._sizes[split] = len(evaluator.data)
@@ -147,7 +147,7 @@ class Report:
 
 
 def _body(evaluator: Evaluator[Any], beside: list[Reference]) -> Html:
-    """What there is to say of a head, by its kind; of anybody else's, its figures."""
+    """What there is to say of a head, by its kind; of anybody else's, its metrics."""
     match evaluator:
         case DetectionEvaluator():
             return detection_body(evaluator, beside)
@@ -156,7 +156,7 @@ def _body(evaluator: Evaluator[Any], beside: list[Reference]) -> Html:
         case SegmentationEvaluator():
             return segmentation_body(evaluator, beside)
         case _:
-            return tiles([(name, name, number) for name, number in evaluator.figures().items()])
+            return tiles([(name, name, number) for name, number in evaluator.metrics().items()])
 
 
 def _mark() -> Html:

@@ -1,13 +1,13 @@
-"""What a page says of segmentation: IoU of every class, what is taken for what, and pictures."""
+"""What a page says of segmentation: IoU of every class, what is taken for what, and images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tasks.drawing.masks import legend
-from tasks.report.figures import Row, class_bars, confusion, tiles
 from tasks.report.html import Html, join
-from tasks.report.pictures import choose, gallery, pair_card
+from tasks.report.images import choose, gallery, pair_card
+from tasks.report.metrics import Row, class_bars, confusion, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +24,20 @@ WORDS = {"miou": "mean IoU", "pixel_accuracy": "pixel accuracy", "fw_iou": "freq
 def segmentation_body(evaluator: SegmentationEvaluator, references: Sequence[Reference]) -> Html:
     """Section of an evaluator that has seen its split."""
     scores = evaluator.scores()
-    figures = [(WORDS[key], key, number) for key, number in scores.figures().items()]
+    metrics = [(WORDS[key], key, number) for key, number in scores.metrics().items()]
     rows = [Row(one.name, one.iou, one.true_pixels, f"miou/{one.name}") for one in scores.classes]
     counts = evaluator.measure.counts.tolist()
     return join(
         [
-            tiles(figures, references),
+            tiles(metrics, references),
             class_bars(rows, title="IoU", counted="pixels"),
             confusion(evaluator.labels.names, counts, counted="pixels"),
-            _pictures(evaluator),
+            _gallery(evaluator),
         ]
     )
 
 
-def _pictures(evaluator: SegmentationEvaluator) -> Html | None:
+def _gallery(evaluator: SegmentationEvaluator) -> Html | None:
     quality = {position: iou for position, iou in evaluator.quality.items() if iou is not None}
     chosen = choose(quality, evaluator.config.drawn_images)
     shown: list[NDArray[np.uint8]] = []

@@ -17,7 +17,7 @@ ROOT = Path("runs")
 PROBE = ".writable"
 CONFIG = "config.yaml"
 MAX_BYTES = 1_000_000
-"""Of a configuration; ours have some thousand."""
+"""Largest size of a configuration; ours have some thousand."""
 
 
 def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:

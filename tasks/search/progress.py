@@ -45,14 +45,14 @@ class Outcome:
         cost: by the table, or in millions of multiply-adds.
         measured_ms: the whole network; None: the budget is of multiply-adds, or of another device.
         metric: on the validation split, after the long fine-tuning.
-        figures: all of them.
+        metrics: all of them.
     """
 
     name: str
     cost: float
     measured_ms: float | None
     metric: float
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
 
 
 @dataclass(slots=True, kw_only=True)

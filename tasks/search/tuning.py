@@ -46,8 +46,9 @@ def fine_tune(
     model.train()
     for batch_on_cpu in batches:
         batch = batch_on_cpu.to(device)
-        rows = _several(batch.rows)
-        outputs = model.forward_heads(model.features(batch.images), rows)
+        rows = batch.rows
+        with model.single_images(rows, len(batch.images)):
+            outputs = model.forward_heads(model.features(batch.images), rows)
         losses: list[torch.Tensor] = []
         for name, output in outputs.items():
             of_head: dict[str, torch.Tensor] = model.heads[name].loss(output, batch.targets[name])  # type: ignore[operator]
@@ -68,11 +69,6 @@ def fine_tune(
     model.eval()
 
 
-def _several(rows: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The rows of heads, without those of a head that has one image alone: one image is no batch."""
-    return {name: mine if len(mine) > 1 else mine[:0] for name, mine in rows.items()}
-
-
 @torch.no_grad()
 def recalibrate(model: VisionModel, batches: Iterable[Batch]) -> None:
     """Compute running statistics anew, as plain means over batches, in place; those of frozen normalisations stay.
@@ -88,8 +84,9 @@ def recalibrate(model: VisionModel, batches: Iterable[Batch]) -> None:
         norm.momentum = None
     device = next(model.parameters()).device
     for batch in batches:
-        rows = {name: mine.to(device) for name, mine in _several(batch.rows).items()}
-        model.forward_heads(model.features(batch.images.to(device)), rows)
+        rows = {name: mine.to(device) for name, mine in batch.rows.items()}
+        with model.single_images(rows, len(batch.images)):
+            model.forward_heads(model.features(batch.images.to(device)), rows)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
@@ -107,5 +104,5 @@ def scored(model: VisionModel, batches: Iterable[Batch], evaluators: Mapping[str
         for name, of_head in predict(model, batch.images, batch.sizes, batch.rows).items():
             if name in evaluators:
                 evaluators[name].update(batch.of(name), of_head)
-    found = [evaluator.figures().get(evaluator.main_metric) or 0.0 for evaluator in evaluators.values()]
+    found = [evaluator.metrics().get(evaluator.main_metric) or 0.0 for evaluator in evaluators.values()]
     return float(sum(found) / len(found))

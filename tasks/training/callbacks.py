@@ -58,16 +58,16 @@ class GracefulStop(Callback):
 
 
 class EvaluationLines(Callback):
-    """One line for every evaluation while training: step, loss, the main figures, speed and time left.
+    """One line for every evaluation while training: step, loss, the main metrics, speed and time left.
 
     Args:
         steps: of the whole training.
-        figures: names of the logged figures to show.
+        metrics: names of the logged metrics to show.
     """
 
-    def __init__(self, steps: int, figures: list[str]) -> None:
+    def __init__(self, steps: int, metrics: list[str]) -> None:
         self.steps = steps
-        self.figures = figures
+        self.metrics = metrics
         self._started = self._resumed = monotonic()
         self._training = 0.0
         self._first = 0
@@ -84,7 +84,7 @@ class EvaluationLines(Callback):
         step, logged = trainer.global_step, trainer.callback_metrics
         if trainer.sanity_checking or step == 0:
             return
-        shown = [f"{name} {logged[name]:.3f}" for name in ("train/loss", *self.figures) if name in logged]
+        shown = [f"{name} {logged[name]:.3f}" for name in ("train/loss", *self.metrics) if name in logged]
         done = max(1, step - self._first)  # by this process
         left = (monotonic() - self._started) / done * (self.steps - step)
         log.info(

@@ -1,4 +1,4 @@
-"""Losses and figures as a table, `csv/metrics.csv`: a row is in the file as soon as it is logged."""
+"""Losses and metrics as a table, `csv/metrics.csv`: a row is in the file as soon as it is logged."""
 
 from __future__ import annotations
 

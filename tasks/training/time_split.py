@@ -132,7 +132,7 @@ def advice(workers: int, cores: int) -> str:
     """What would help a training that waits for its data."""
     if workers + 1 < cores:
         return f"raise data.workers, which is {workers}: there are {cores} cores"
-    return f"data.workers={workers} uses the {cores} cores; a copy of the pictures at a smaller size loads faster"
+    return f"data.workers={workers} uses the {cores} cores; a copy of the images at a smaller size loads faster"
 
 
 def _with_computing(seconds: dict[str, float]) -> dict[str, float]:

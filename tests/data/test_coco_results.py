@@ -66,9 +66,9 @@ def test_bad_results_files(tmp_path):
         load_results(tmp_path, truth([]))
     with pytest.raises(InputError, match=r"no complete JSON, line 1 column 2: Expecting"):
         load_results(written(tmp_path, "["), truth([]))
-    (tmp_path / "picture.json").write_bytes(b"\xff\xd8\xff\xe0")
+    (tmp_path / "image.json").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(InputError, match="is no JSON text"):
-        load_results(tmp_path / "picture.json", truth([]))
+        load_results(tmp_path / "image.json", truth([]))
     with pytest.raises(InputError, match="holds an object; COCO results are a list"):
         load_results(written(tmp_path, {}), truth([]))
 

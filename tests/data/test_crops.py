@@ -1,4 +1,4 @@
-"""Crops of pictures with one class. The oracles are torchvision's transforms, Pillow, and arithmetic by hand."""
+"""Crops of images with one class. The oracles are torchvision's transforms, Pillow, and arithmetic by hand."""
 
 from __future__ import annotations
 

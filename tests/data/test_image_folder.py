@@ -1,4 +1,4 @@
-"""Any folder of pictures. The oracle is torchvision's ImageFolder, or the files that were written."""
+"""Any folder of images. The oracle is torchvision's ImageFolder, or the files that were written."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def test_workers_are_quiet_and_single_threaded() -> None:
 
 
 def test_workers_start_in_a_process_that_used_threads_of_opencv(splits: DataSplits, config: CocoConfig) -> None:
-    """A notebook that resized a picture before: OpenCV's threads do not survive a fork, and waiting for them hangs."""
+    """A notebook that resized an image before: OpenCV's threads do not survive a fork, and waiting for them hangs."""
     cv2.setNumThreads(4)
     cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000))
     config.workers = 1

@@ -139,7 +139,7 @@ def test_an_ignored_value_from_the_command_line(tmp_path: Path) -> None:
 def test_unreadable_masks(tmp_path: Path, reader: IndexMasks | ColourMasks) -> None:
     whole = write(tmp_path / "whole.png", np.arange(10000).reshape(100, 100) % 3).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     for name in ("cut", "text"):
         with pytest.raises(InputError, match=rf"{name}\.png: cannot be read as a mask \(not a whole image\); replace"):
             reader(tmp_path / f"{name}.png")
@@ -291,7 +291,7 @@ def test_mask_and_image_of_different_size(tmp_path: Path) -> None:
 
 
 def test_images_that_exif_turns(tmp_path: Path) -> None:
-    """The mask is of the picture as it is shown, or as it is stored: its size says which."""
+    """The mask is of the image as it is shown, or as it is stored: its size says which."""
     root = write_pairs(tmp_path, {"train": ["a"]}, np.zeros((20, 30), np.uint8))
     stored = picture(20, 30)
     exif, buffer = Image.Exif(), io.BytesIO()

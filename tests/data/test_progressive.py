@@ -32,7 +32,7 @@ KINDS = {"classification": "classification"}
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Nine training pictures and one to evaluate, in two classes."""
+    """Nine training images and one to evaluate, in two classes."""
     for split, count in (("train", 9), ("val", 1)):
         for number in range(count):
             for name in ("a", "b") if split == "val" else ("ab"[number % 2],):

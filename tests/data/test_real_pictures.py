@@ -1,4 +1,4 @@
-"""Pictures with one class that people really have; the folder is named by TRIDENT_REAL_DATA."""
+"""Images with one class that people really have; the folder is named by TRIDENT_REAL_DATA."""
 
 from __future__ import annotations
 

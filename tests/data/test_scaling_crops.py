@@ -1,4 +1,4 @@
-"""Scaled crops and whole images. The oracle is a picture that spells out its own mask, and arithmetic by hand."""
+"""Scaled crops and whole images. The oracle is an image that spells out its own mask, and arithmetic by hand."""
 
 from __future__ import annotations
 

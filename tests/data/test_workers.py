@@ -51,7 +51,7 @@ def hang() -> None:
 
 
 def refuse() -> None:
-    raise InputError("a.jpg: is no picture")
+    raise InputError("a.jpg: is no image")
 
 
 def fail() -> None:
@@ -83,7 +83,7 @@ def attempt(name: str) -> None:
         ("kill", r"data worker.* died.*, probably because there was too little memory; lower data"),
         ("leave", r"data worker.* died.*; lower data.workers or data.batch_size; to go on, start the same command"),
         ("hang", r"^no batch came for 1 s \(data.timeout\): a data worker hangs, or the disk is that slow; raise"),
-        ("refuse", r"^a.jpg: is no picture$"),
+        ("refuse", r"^a.jpg: is no image$"),
         ("fill_shared_memory", r"^/dev/shm: is too small for the batches of the data workers .*--shm-size=2g"),
     ],
 )

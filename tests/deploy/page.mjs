@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 
 const page = pathToFileURL(`${process.argv[2]}/`);
 const { look } = await import(new URL("view.js", page));
-const { read } = await import(new URL("answers.js", page));
+const { read } = await import(new URL("predictions.js", page));
 const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
 const text = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
 

@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 class Pictures:
-    """A training split of a few pictures."""
+    """A training split of a few images."""
 
     def __len__(self) -> int:
         return 3
@@ -185,7 +185,7 @@ def test_calibration_says_what_it_was_done_on(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         calibrate_on(config, data, same, size=SIZE, padding=[0, 0, 0])
     assert str(raised.value) == (
-        "export.calibration_images=4: the training data has 3 pictures; say export.calibration_images=3, or name more"
+        "export.calibration_images=4: the training data has 3 images; say export.calibration_images=3, or name more"
         " by export.calibration_source=FOLDER"
     )
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(SIZE, SIZE)))

@@ -15,7 +15,7 @@ from heads.structures import Batch, Classification
 from tasks.config.evaluation import EvaluationConfig
 from tasks.data.labels import LabelMap
 from tasks.data.sample import Sample
-from tasks.drawing.class_sheet import RIGHT, WRONG, Answer, class_sheet
+from tasks.drawing.class_sheet import RIGHT, WRONG, ClassifiedImage, class_sheet
 from tasks.drawing.contact_sheet import CELL_PX, MARGIN_PX
 from tasks.evaluators import classification as module
 from tasks.evaluators.classification import ClassificationEvaluator
@@ -31,8 +31,8 @@ BLUE = (0, 0, 255)
 
 def answer(
     predicted: str = "bees", truth: str = "ants", p: float | None = 0.9, size: tuple[int, int] = (90, 120)
-) -> Answer:
-    return Answer(np.full((*size, 3), BLUE, np.uint8), truth, predicted, p, "a.jpg")
+) -> ClassifiedImage:
+    return ClassifiedImage(np.full((*size, 3), BLUE, np.uint8), truth, predicted, p, "a.jpg")
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -42,7 +42,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 
 def rows_of(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Where a bar of this colour crosses the first picture's place."""
+    """Where a bar of this colour crosses the first image's place."""
     return np.flatnonzero((sheet[:, MARGIN_PX : MARGIN_PX + CELL_PX] == colour).all(axis=(1, 2)))
 
 
@@ -51,7 +51,7 @@ def test_wrong_answers_come_first_and_are_red(tmp_path: Path) -> None:
     red, green = rows_of(sheet, WRONG), rows_of(sheet, RIGHT)
     assert len(red) == len(green) == 4
     assert red.max() < green.min()
-    assert (sheet[red[0] - 1, MARGIN_PX : MARGIN_PX + CELL_PX] == BLUE).all()  # the picture ends on the bar
+    assert (sheet[red[0] - 1, MARGIN_PX : MARGIN_PX + CELL_PX] == BLUE).all()  # the image ends on the bar
 
 
 def test_names_with_line_breaks_stay_on_their_line(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 
 
 class Pictures:
-    """Ten pictures of class 0."""
+    """Ten images of class 0."""
 
     labels = LabelMap.numbered(NAMES)
 
@@ -97,16 +97,16 @@ class Pictures:
         return Sample(image=np.zeros((8, 8, 3), np.uint8), image_id=index, size=(8, 8), class_index=0)
 
 
-def chosen(wrong: dict[int, float], drawn: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
+def chosen(wrong: dict[int, float], drawn: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[ClassifiedImage]:
     """What is drawn when the positions in `wrong` get class 1 by that probability, and the others class 0 by 0.8."""
     data = Pictures()
     evaluator = ClassificationEvaluator("classification", data, data.labels, EvaluationConfig(drawn_images=drawn))
     scores = [[1 - wrong[n], wrong[n], 0 * wrong[n]] if n in wrong else [0.8, 0.2, 0.0] for n in range(len(data))]
     batch = Batch(torch.zeros(10, 3, 8, 8, dtype=torch.uint8), {}, torch.full((10, 2), 8), torch.arange(10))
     evaluator.update(batch, [Classification(torch.tensor(row)) for row in scores])
-    said: list[tuple[list[Answer], str]] = []
+    said: list[tuple[list[ClassifiedImage], str]] = []
 
-    def keep(answers: Sequence[Answer], path: Path, *, title: str, note: str) -> None:
+    def keep(answers: Sequence[ClassifiedImage], path: Path, *, title: str, note: str) -> None:
         said.append((list(answers), note))
 
     monkeypatch.setattr(module, "class_sheet", keep)

@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them, with what can be wrong in them, through the command line."""
+"""Folders of images as people have them, with what can be wrong in them, through the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORDS = (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes with three training pictures and one validation picture each."""
+    """Two classes with three training images and one validation image each."""
     for split, count in (("train", 3), ("val", 1)):
         for name in ("ants", "bees"):
             for number in range(count):
@@ -82,7 +82,7 @@ def test_a_class_in_val_that_train_lacks(
 def test_a_file_that_is_no_image(
     workers: int, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = put(root / "train" / "ants" / "9.jpg", b"no picture")
+    file = put(root / "train" / "ants" / "9.jpg", b"no image")
     assert str(file) in refused(monkeypatch, capfd, root, f"data.workers={workers}")
 
 

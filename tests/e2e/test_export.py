@@ -289,7 +289,7 @@ def test_too_few_pictures_and_no_package(
 ) -> None:
     words = ("mode=export", f"checkpoint={checkpoints['classification']}", f"run_dir={tmp_path / 'run'}")
     assert trident(monkeypatch, *words, "export.precision=int8") == 2
-    assert "export.calibration_images=100: the training data has 12 pictures" in capsys.readouterr().err
+    assert "export.calibration_images=100: the training data has 12 images" in capsys.readouterr().err
     monkeypatch.setattr("tasks.deploy.toolchains.find_spec", lambda name: None)
     assert trident(monkeypatch, *words) == 2
     assert "export=onnx: needs onnx, onnxscript, onnxruntime, not installed here" in capsys.readouterr().err

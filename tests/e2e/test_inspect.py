@@ -61,7 +61,7 @@ def test_sound_data(
 
 
 def folders(root: Path) -> Path:
-    """Pictures of two classes; the name of one class and of one file is markup."""
+    """Images of two classes; the name of one class and of one file is markup."""
     for number, name in enumerate(("train/<b>a</b>/1", "train/c/2", "val/<b>a</b>/3", "val/c/<script>4")):
         path = root / f"{name}.jpg" if "</b>" not in name else root / name.replace("<b>a</b>", "<b>a") / "x.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def test_unsound_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "script" not in page.tags
     assert "b" not in page.tags
     assert "<script>4.jpg" in page.words
-    assert "Pictures that look the same" in page.words
+    assert "Images that look the same" in page.words
 
 
 def test_some_images_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_goes_on_where_it_stopped(
     (photos / "sub" / "a.jpg").write_bytes(jpeg(picture(20, 70, 5)))
     capsys.readouterr()
     assert predict("classification", photos, out, "predict.batch_size=1") == 0
-    assert "3 of 5 pictures were answered before" in capsys.readouterr().out
+    assert "3 of 5 images were answered before" in capsys.readouterr().out
     kept = {path for path, when in before.items() if path.stat().st_mtime_ns == when}
     assert {path.relative_to(out / "pictures").as_posix() for path in before.keys() - kept} == {"sub/a.jpg"}
     images = json.loads((out / "images.json").read_text())["images"]
@@ -203,7 +203,7 @@ def test_goes_on_where_it_stopped(
 def test_ctrl_c_leaves_whole_files(
     predict: Predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = Predictor.answer
+    answer = Predictor.predict
     calls = []
 
     def interrupted(self: Predictor, *given: Any) -> Any:
@@ -212,7 +212,7 @@ def test_ctrl_c_leaves_whole_files(
             signal.raise_signal(signal.SIGINT)
         return answer(self, *given)
 
-    monkeypatch.setattr(Predictor, "answer", interrupted)
+    monkeypatch.setattr(Predictor, "predict", interrupted)
     out = tmp_path / "out"
     assert predict("detection", photos, out, "predict.batch_size=1") == 130
     assert "stopping: writing what there is" in capsys.readouterr().out
@@ -229,11 +229,11 @@ def test_broken_pictures_are_said_and_the_others_done(
 ) -> None:
     whole = jpeg(picture(60, 60))
     (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (photos / "text.png").write_text("no picture")
+    (photos / "text.png").write_text("no image")
     out = tmp_path / "out"
     assert predict("detection", photos, out) == 2
     said = capsys.readouterr()
-    assert "2 of 6 pictures could not be read, the first is cut.jpg;" in said.err
+    assert "2 of 6 images could not be read, the first is cut.jpg;" in said.err
     assert "cut.jpg: broken JPEG" in said.out
     assert [row["file"] for row in table(out / "failed.csv")] == ["cut.jpg", "text.png"]
     assert len(json.loads((out / "images.json").read_text())["images"]) == 4
@@ -251,7 +251,7 @@ def test_addresses(predict: Predict, photos: Path, tmp_path: Path, capsys: pytes
         (tmp_path / "list.txt").write_text("\n".join(lines), encoding="utf-8")
         out = tmp_path / "out"
         assert predict("classification", tmp_path / "list.txt", out) == 2
-        assert "1 of 4 pictures could not be read" in capsys.readouterr().err
+        assert "1 of 4 images could not be read" in capsys.readouterr().err
         assert "HTTP 404" in table(out / "failed.csv")[0]["reason"]
         assert {row["file"] for row in table(out / "classes.csv")} == {*lines[:2], lines[3]}
         assert predict("classification", server.url("a.jpg"), tmp_path / "one") == 0
@@ -288,7 +288,7 @@ def test_bad_lines_of_a_list_are_failures_of_their_own(
     out = tmp_path / "out"
     for _ in range(2):
         assert predict("classification", tmp_path / "list.txt", out, "predict.pictures=false") == 2
-        assert f"{len(lines)} of {len(lines) + 1} pictures could not be read" in capsys.readouterr().err
+        assert f"{len(lines)} of {len(lines) + 1} images could not be read" in capsys.readouterr().err
         assert [row["file"] for row in table(out / "failed.csv")] == lines
         assert {row["file"] for row in table(out / "classes.csv")} == {"photos/a.png"}
 

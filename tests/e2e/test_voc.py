@@ -24,11 +24,11 @@ OBJECT = (
 
 
 def voc_folder(root: Path) -> Path:
-    """Six pictures of a light square or disc on a dark ground, in VOC's layout."""
+    """Six images of a light square or disc on a dark ground, in VOC's layout."""
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
-    names = [f"picture{index}" for index in range(6)]
+    names = [f"image{index}" for index in range(6)]
     for index, name in enumerate(names):
         image = rng.integers(0, 60, (80, 100, 3), dtype=np.uint8)
         left, top = (int(value) for value in rng.integers(5, 40, 2))

@@ -158,7 +158,7 @@ def try_resume(rng: Random, folder: Path, valid: bytes) -> None:
         found.rows,
     )
     check(all(type(number) is int and number >= 0 for number in numbers), numbers)
-    check(found.best is None or (type(found.best.step) is int and not math.isnan(found.best.figure)), found.best)
+    check(found.best is None or (type(found.best.step) is int and not math.isnan(found.best.metric)), found.best)
     check(
         isinstance(found.state["state_dict"], dict) and isinstance(found.facts, dict) and isinstance(found.rng, list),
         found,
@@ -251,7 +251,7 @@ def pictures(folder: Path) -> None:
 
 
 def try_list(rng: Random, folder: Path, _: Any) -> None:
-    """Lists of pictures, and sources as they are typed."""
+    """Lists of images, and sources as they are typed."""
     lines = [
         rng.choice((*TEXTS, "a.jpg", ".", "..", "/", "http://[::1", "http://h/é.jpg", "https://", "file:///etc/passwd",
                     "# a", "http://h:99999/a", "camera:0", "a.jpg ", "b/../a.jpg"))

@@ -23,7 +23,7 @@ from heads.head import Head
 from heads.segmentation import upsample
 from heads.segmentation.upsample import label_mask, matrix
 from heads.structures import SegmentationTargets
-from tasks.commands.profile.models import WithHead
+from tasks.commands.profile.models import WithHeads
 from tests.backbone.foreign import randomise
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_cost_is_the_papers(aspp: Aspp, output_stride: int, parameters: float, m
     """Table 7 at 513 px with 21 classes, counted by hand in FACTS.md: M parameters and B multiply-adds."""
     config = DeepLabV3Config(aspp=aspp)
     backbone = MobileNetV2(output_stride=output_stride, features=[config.tap])
-    model = WithHead(backbone, build_head(config, backbone.specs, num_classes=21, image_size=513))
+    model = WithHeads(backbone, {"head": build_head(config, backbone.specs, num_classes=21, image_size=513)})
     found = cost(model, (1, 3, 513, 513))
     assert round(found.parameters / 1e6, 3) == parameters
     assert multiply_adds is None or round(found.multiply_adds / 1e9, 3) == multiply_adds

@@ -28,7 +28,7 @@ def test_equals_torchmetrics(classes: int) -> None:
     scores, labels = random_batch(500, classes)
     measure = Accuracy(classes)
     measure.update(scores, labels)
-    figures = measure.figures()
+    figures = measure.metrics()
     for name, k in (("top1", 1), ("top5", 5)):
         wanted = multiclass_accuracy(scores, labels, classes, average="micro", top_k=k).item()
         assert figures[name] == pytest.approx(wanted, abs=1e-7)
@@ -50,15 +50,15 @@ def test_parts_add_up() -> None:
     second.update(scores[31:40], labels[31:40])
     second.update(scores[40:], labels[40:])
     first += second
-    assert first.figures() == pytest.approx(whole.figures())
+    assert first.metrics() == pytest.approx(whole.metrics())
     assert torch.equal(first.confusion, whole.confusion)
 
 
 def test_ties_go_to_the_smaller_index() -> None:
     measure = Accuracy(6)
     measure.update(torch.full((6, 6), 1 / 6), torch.arange(6))
-    assert measure.figures()["top1"] == pytest.approx(1 / 6)
-    assert measure.figures()["top5"] == pytest.approx(5 / 6)
+    assert measure.metrics()["top1"] == pytest.approx(1 / 6)
+    assert measure.metrics()["top5"] == pytest.approx(5 / 6)
     assert measure.confusion[:, 0].tolist() == [1] * 6
 
 
@@ -68,13 +68,13 @@ def test_scores_that_are_no_numbers_are_wrong() -> None:
     measure = Accuracy(5)
     measure.update(scores, labels)
     assert measure.unanswered == 1
-    assert measure.figures() == {"top1": 4 / 5, "top5": 4 / 5, "calibration_error": 0.0}
+    assert measure.metrics() == {"top1": 4 / 5, "top5": 4 / 5, "calibration_error": 0.0}
     assert measure.per_class("abcde")["c"] == 0.0
 
 
 def test_fewer_than_five_classes_and_none_of_one() -> None:
     measure = Accuracy(3)
-    assert measure.figures() == {"top1": None, "top5": None, "calibration_error": None}
+    assert measure.metrics() == {"top1": None, "top5": None, "calibration_error": None}
     measure.update(torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([0]))
-    assert measure.figures() == {"top1": 1.0, "top5": None, "calibration_error": 0.5}
+    assert measure.metrics() == {"top1": 1.0, "top5": None, "calibration_error": 0.5}
     assert measure.per_class("abc") == {"a": 1.0, "b": None, "c": None}

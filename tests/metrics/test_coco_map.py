@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from backbone.errors import InputError
 from heads.structures import Detections
 from tasks.data.formats.coco.results import load_annotations, load_results
-from tasks.metrics.coco_map import FIGURES, CocoMap, evaluate_results
+from tasks.metrics.coco_map import METRICS, CocoMap, evaluate_results
 from tests.metrics.scenes import chance, perturbed, real_data, thing, truth
 from tests.processes import loaded_by
 
@@ -62,7 +62,7 @@ def official(
 
 
 def assert_equal(figures: dict[str, float | None], expected: list[float]) -> None:
-    ours = [-1.0 if figures[name] is None else figures[name] for name in FIGURES]
+    ours = [-1.0 if figures[name] is None else figures[name] for name in METRICS]
     assert ours == pytest.approx(expected, abs=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_the_official_fixture_gives_the_published_figures(backend):
     ground_truth = load_annotations(folder / "instances_val2014_100.json")
     results = load_results(folder / "instances_val2014_fakebbox100_results.json", ground_truth)
     scores = evaluate_results(ground_truth, results, backend)
-    assert tuple(round(value, 3) for value in scores.figures().values()) == PUBLISHED
+    assert tuple(round(value, 3) for value in scores.metrics().values()) == PUBLISHED
     assert (scores.images, scores.detections) == (100, 734)
 
 
@@ -83,7 +83,7 @@ def test_both_backends_give_the_official_figures_on_real_annotations():
     results = perturbed(ground_truth, 0, ties=True)
     expected = official(ground_truth, results)
     for backend in BACKENDS:
-        assert_equal(evaluate_results(ground_truth, results, backend).figures(), expected)
+        assert_equal(evaluate_results(ground_truth, results, backend).metrics(), expected)
 
 
 @settings(max_examples=25, deadline=None)
@@ -93,8 +93,8 @@ def test_both_backends_give_the_official_figures(seed, ties):
     results = perturbed(ground_truth, seed, ties=ties) or [thing(10, 3, [0, 0, 5, 5], score=0.5)]
     expected = official(ground_truth, results)
     slow, fast = (evaluate_results(ground_truth, results, backend) for backend in BACKENDS)
-    assert_equal(slow.figures(), expected)
-    assert_equal(fast.figures(), expected)
+    assert_equal(slow.metrics(), expected)
+    assert_equal(fast.metrics(), expected)
     assert fast.classes == tuple(
         type(c)(c.category_id, c.name, c.objects, pytest.approx(c.map), pytest.approx(c.map_50)) for c in slow.classes
     )
@@ -112,7 +112,7 @@ def test_both_backends_agree_beyond_a_hundred_detections_of_a_class():
     ]
     expected = official(ground_truth, results)
     for backend in BACKENDS:
-        assert_equal(evaluate_results(ground_truth, results, backend).figures(), expected)
+        assert_equal(evaluate_results(ground_truth, results, backend).metrics(), expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -134,7 +134,7 @@ def test_hand_arithmetic(backend):
     assert (scores.map_small, scores.map_medium, scores.map_large) == (pytest.approx(half), None, pytest.approx(1.0))
     assert (scores.mar_1, scores.mar_100) == (pytest.approx(0.5), pytest.approx(0.75))
     assert (scores.images, scores.objects, scores.detections) == (2, 3, 3)
-    assert json.loads(json.dumps(scores.figures(), allow_nan=False)) == scores.figures()
+    assert json.loads(json.dumps(scores.metrics(), allow_nan=False)) == scores.metrics()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -165,7 +165,7 @@ def test_nothing_detected_is_zeros_and_a_warning(backend, caplog):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_objects_at_all_is_no_value_and_a_warning(backend, caplog):
     scores = evaluate_results(truth([]), [thing(10, 3, [0, 0, 20, 20], score=0.5)], backend)
-    assert set(scores.figures().values()) == {None}
+    assert set(scores.metrics().values()) == {None}
     assert "the 2 images hold no objects: no figure has a value" in caplog.text
 
 
@@ -185,7 +185,7 @@ def test_a_subset_of_the_images(backend, caplog):
     results = perturbed(ground_truth, 5, ties=False)
     chosen = [image["id"] for image in ground_truth["images"]][::2]
     scores = evaluate_results(ground_truth, results, backend, image_ids=chosen)
-    assert_equal(scores.figures(), official(ground_truth, results, chosen))
+    assert_equal(scores.metrics(), official(ground_truth, results, chosen))
     assert scores.images == len(chosen)
     others = sum(entry["image_id"] not in chosen for entry in results)
     assert f"{others} of {len(results)} results are for images that do not count here" in caplog.text

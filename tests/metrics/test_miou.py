@@ -45,7 +45,7 @@ def measured(truth: list[list[int]], prediction: list[list[int]]) -> MeanIoU:
 def test_by_hand(caplog: pytest.LogCaptureFixture) -> None:
     scores = measured([[0, 0, 0, 1], [1, 1, 255, 255]], [[0, 0, 1, 1], [1, 0, 2, 0]]).compute()
     assert scores.per_class() == {"sky": 2 / 4, "road": 2 / 4, "car": None}
-    assert scores.figures() == {"miou": 0.5, "pixel_accuracy": 4 / 6, "fw_iou": 0.5}
+    assert scores.metrics() == {"miou": 0.5, "pixel_accuracy": 4 / 6, "fw_iou": 0.5}
     assert scores.absent == ("car",)
     assert caplog.messages == [
         "1 of 3 classes occur neither in truth nor in prediction and are left out of the mean: car"
@@ -67,15 +67,15 @@ def test_a_class_that_is_only_predicted_counts_as_wrong() -> None:
 
 def test_all_void(caplog: pytest.LogCaptureFixture) -> None:
     scores = measured([[255, 255]], [[0, 2]]).compute()
-    assert set(scores.figures().values()) == {None}
+    assert set(scores.metrics().values()) == {None}
     assert scores.absent == NAMES
     assert scores.mean_over(NAMES) is None
     assert caplog.messages == ["every pixel is void: no figure has a value"]
 
 
 def test_one_pixel() -> None:
-    assert measured([[1]], [[1]]).compute().figures() == {"miou": 1.0, "pixel_accuracy": 1.0, "fw_iou": 1.0}
-    assert measured([[1]], [[2]]).compute().figures() == {"miou": 0.0, "pixel_accuracy": 0.0, "fw_iou": 0.0}
+    assert measured([[1]], [[1]]).compute().metrics() == {"miou": 1.0, "pixel_accuracy": 1.0, "fw_iou": 1.0}
+    assert measured([[1]], [[2]]).compute().metrics() == {"miou": 0.0, "pixel_accuracy": 0.0, "fw_iou": 0.0}
     MeanIoU(NAMES).update(masks([[]]), masks([[]]))
 
 
@@ -103,7 +103,7 @@ def test_equals_numpy_in_one_update_and_in_many(pairs: tuple[int, np.ndarray, np
         other.update(torch.from_numpy(true), torch.from_numpy(predicted))
         merged += other
     assert merged.compute() == whole.compute()
-    found = whole.compute().figures()
+    found = whole.compute().metrics()
     if (truth == 255).all():
         assert set(found.values()) == {None}
     else:

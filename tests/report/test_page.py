@@ -28,7 +28,7 @@ class Page(HTMLParser):
     def __init__(self, content: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.figures: dict[tuple[str, str], dict[str, float | None]] = {}
+        self.metrics: dict[tuple[str, str], dict[str, float | None]] = {}
         self.words: list[str] = []
         self.place = ("", "")
         self.open: list[str] = []
@@ -42,9 +42,9 @@ class Page(HTMLParser):
             self.open.append(element)
         if "data-split" in found:
             self.place = found["data-head"] or "", found["data-split"] or ""
-        if "data-figure" in found:
+        if "data-metric" in found:
             number = None if element == "span" else float(found["value"] or "nan")
-            self.figures.setdefault(self.place, {})[found["data-figure"] or ""] = number
+            self.metrics.setdefault(self.place, {})[found["data-metric"] or ""] = number
 
     def handle_endtag(self, element: str) -> None:
         assert self.open.pop() == element
@@ -74,7 +74,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_numbers_are_those_of_metrics_json(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())["val"]
-    (figures,) = read(run).figures.values()
+    (figures,) = read(run).metrics.values()
     assert figures == {name: value for name, value in metrics.items() if name in figures}
     left_out = {name for name in metrics if name not in figures}
     # A class without a value has no bar; the number of those is said.
@@ -119,7 +119,7 @@ def test_other_runs_stand_beside(run: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert trident(monkeypatch, *words, f"evaluation.beside=[{other}]", f"run_dir={tmp_path / 'again'}") == 0
     page = read(tmp_path / "again")
     here = json.loads((tmp_path / "again" / "metrics.json").read_text())["val"][name]
-    assert page.figures["", ""] == {name: here}
+    assert page.metrics["", ""] == {name: here}
     assert f"{200 * here:.1f}%" in page.text
     assert "images seen" in page.text
 
@@ -143,7 +143,7 @@ def test_evaluation_has_a_page_too(run: Path, monkeypatch: pytest.MonkeyPatch, t
     words = ("mode=evaluate", f"checkpoint={run / 'model.safetensors'}", "evaluation.drawn_images=0")
     assert trident(monkeypatch, *words, f"run_dir={again}") == 0
     first, second = read(run), read(again)
-    assert second.figures == first.figures
+    assert second.metrics == first.metrics
     assert "none, from a random start" in second.text
     assert "Best, median, worst" not in second.text
     assert not second.named("img")
@@ -161,7 +161,7 @@ def test_results_file_has_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     words = (f"predictions={tmp_path / 'found.json'}", "data=coco", f"data.annotations={tmp_path / 'truth.json'}")
     assert trident(monkeypatch, "mode=evaluate", *words, f"run_dir={tmp_path / 'scored'}") == 0
     page = read(tmp_path / "scored")
-    assert page.figures["found.json", "val"]["map"] == 1
+    assert page.metrics["found.json", "val"]["map"] == 1
     assert HOSTILE in page.text
     assert not page.named("script")
 
@@ -183,7 +183,7 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
 
         def merge(self, state) -> None: ...
 
-        def figures(self) -> dict[str, float | None]:
+        def metrics(self) -> dict[str, float | None]:
             return {"n": 0.25, HOSTILE: None}
 
         def show(self, console, title) -> None: ...
@@ -195,8 +195,8 @@ def test_a_head_of_somebody_else_shows_its_figures(tmp_path: Path) -> None:
     report.add("val", {HOSTILE: evaluator, "second": evaluator})
     report.add("test", {HOSTILE: evaluator})
     page = Page(report.html())
-    assert page.figures[HOSTILE, "val"] == page.figures["second", "val"] == {"n": 0.25, HOSTILE: None}
-    assert (HOSTILE, "test") in page.figures
+    assert page.metrics[HOSTILE, "val"] == page.metrics["second", "val"] == {"n": 0.25, HOSTILE: None}
+    assert (HOSTILE, "test") in page.metrics
     assert "3 val, 3 test" in page.text
     assert not page.named("script")
 
@@ -216,7 +216,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_two_hundred_drawn_images_are_below_15_mb() -> None:
     from tasks.drawing.contact_sheet import Pair, fitted
-    from tasks.report.pictures import choose, gallery, pair_card
+    from tasks.report.images import choose, gallery, pair_card
 
     rng = np.random.default_rng(0)
     # As much detail as a photograph: noise at several scales.
@@ -294,8 +294,8 @@ def test_coco_s_pictures(tmp_path: Path, browser) -> None:
     report.add("val", {"detection": evaluator})
     path = report.write()
     drawn = read(tmp_path)
-    expected = {name: number for name, number in evaluator.figures().items() if number is not None}
-    assert drawn.figures["detection", "val"] == expected
+    expected = {name: number for name, number in evaluator.metrics().items() if number is not None}
+    assert drawn.metrics["detection", "val"] == expected
     assert len(drawn.named("img")) == 400
     assert path.stat().st_size < 15e6
     page = browser.new_page()
@@ -303,5 +303,5 @@ def test_coco_s_pictures(tmp_path: Path, browser) -> None:
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(path.as_uri())
-    assert page.locator("figure.picture").count() == 200
+    assert page.locator("figure.image").count() == 200
     assert said == []

@@ -19,9 +19,9 @@ from tasks.papers.references import references
 from tasks.report.charts import MAX_POINTS, Scale, Series, calibration_chart, line_chart
 from tasks.report.curves import curves, read_log
 from tasks.report.facts import RANDOM, collect
-from tasks.report.figures import Row, class_bars, confusion, value
 from tasks.report.html import Html, join, tag
-from tasks.report.pictures import choose
+from tasks.report.images import choose
+from tasks.report.metrics import Row, class_bars, confusion, value
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_kept():
@@ -35,7 +35,7 @@ def test_text_and_attributes_are_escaped_and_markup_is_kept():
 
 
 def test_a_figure_carries_all_its_digits():
-    assert value(1 / 3, "map") == '<data value="0.3333333333333333" data-figure="map">0.333</data>'
+    assert value(1 / 3, "map") == '<data value="0.3333333333333333" data-metric="map">0.333</data>'
     assert ">–<" in value(None, "map")
 
 
@@ -147,7 +147,7 @@ def beside(task, head, data, transform, images, width=1.0, stride=32, multi_scal
     found = references(
         task, backbone=backbone, head=head, data=data, transform=transform, multi_scale=multi_scale, images=images
     )
-    return [(one.figure, one.value, one.caveat) for one in found]
+    return [(one.metric, one.value, one.caveat) for one in found]
 
 
 def test_published_figures_stand_beside_the_published_models_alone():

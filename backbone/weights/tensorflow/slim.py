@@ -65,10 +65,10 @@ FROM_FACTS = (
     "aspect_ratios",
 )
 DETECTOR_TRANSFORM: dict[str, Any] = {"image_size": 300, "interpolation": "legacy_bilinear"}
-"""Of ssdlite_mobilenet_v2_coco.config; what a graph or a pipeline.config says goes before it."""
+"""Values of ssdlite_mobilenet_v2_coco.config; what a graph or a pipeline.config says goes before it."""
 DEEPLAB_SIZE = 513
 BACKBONE_EPS, HEAD_EPS = 1e-3, 1e-5
-"""Of batch normalisation, in DeepLab's model.py for the head."""
+"""Epsilon of batch normalisation, in DeepLab's model.py for the head."""
 
 
 def recognises(names: Mapping[str, Tensor]) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures from which the ranges of 8-bit activations are taken."""
+"""Images from which the ranges of 8-bit activations are taken."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class Calibration(NamedTuple):
 def calibrate_on(
     config: ExportConfig, train: Images | None, transform: Transform, *, size: int, padding: Sequence[int]
 ) -> Calibration:
-    """Pictures, evenly spread over the source, looked at as in evaluation.
+    """Images, evenly spread over the source, looked at as in evaluation.
 
     Args:
         train: the training split, where no other source is named.
         size, padding: of the graph's input.
     Raises:
-        InputError: there are fewer pictures than asked for.
+        InputError: there are fewer images than asked for.
     """
     count, source = config.calibration_images, config.calibration_source
     files = _files(source) if source is not None else None
     there = len(files) if files is not None else len(train) if train is not None else 0
     if there < count:
         raise InputError(
-            f"export.calibration_images={count}: {source or 'the training data'} has {there} pictures; say"
+            f"export.calibration_images={count}: {source or 'the training data'} has {there} images; say"
             f" export.calibration_images={max(there, 1)}, or name more by export.calibration_source=FOLDER"
         )
     views, names = [], []
@@ -64,12 +64,12 @@ def calibrate_on(
             sample = train[place]
             names.append(train.path(place).name)
         views.append(fitted(transform(sample, 0).image, size, padding, "calibration"))
-    log.info("calibration: %d of %d pictures of %s", len(views), there, source or "the training data")
+    log.info("calibration: %d of %d images of %s", len(views), there, source or "the training data")
     return Calibration(views, {"source": source or "training data", "of": there, "pictures": names})
 
 
 def _files(source: str) -> list[Path]:
     found = find(source)
     if isinstance(found, Video):
-        raise InputError(f"export.calibration_source={source}: is a video; give pictures")
-    return [Path(picture.where) for picture in found]
+        raise InputError(f"export.calibration_source={source}: is a video; give images")
+    return [Path(one.where) for one in found]

@@ -58,7 +58,7 @@ class Row:
     """
 
     what: str
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
     differences: dict[str, float]
     bytes: int | None
     one_thread: Cost
@@ -92,9 +92,9 @@ def compare(
         plain = Path(scratch) / "model.pt2"
         torch_file.save(plain, model, endings, graph.size)
         one, all_threads = _costs(torch_file.__name__, plain, graph, section.passes)
-    figures = _figures(job.builder, splits, peer, precision)
+    metrics = _metrics(job.builder, splits, peer, precision)
     rows = [
-        Row(what="PyTorch fp32", figures=figures, differences={}, bytes=None, one_thread=one, all_threads=all_threads)
+        Row(what="PyTorch fp32", metrics=metrics, differences={}, bytes=None, one_thread=one, all_threads=all_threads)
     ]
     for path, header in made:
         artifact = open_artifact(str(path), header)
@@ -102,7 +102,7 @@ def compare(
         rows.append(
             Row(
                 what=f"{header.runtime} {header.precision}",
-                figures=_figures(job.builder, splits, artifact, precision),
+                metrics=_metrics(job.builder, splits, artifact, precision),
                 differences=differences(artifact.run, views, wanted, graph.names),
                 bytes=path.stat().st_size,
                 one_thread=one,
@@ -137,8 +137,8 @@ def table(rows: Sequence[Row]) -> Table:
     shown.add_column("")
     for row in rows:
         shown.add_column(row.what, justify="right")
-    for name in rows[0].figures:
-        shown.add_row(name, *(_written(row.figures[name], ".4f") for row in rows))
+    for name in rows[0].metrics:
+        shown.add_row(name, *(_written(row.metrics[name], ".4f") for row in rows))
     for name in rows[-1].differences:
         shown.add_row(f"differs: {name}", *(_written(row.differences.get(name), ".2g") for row in rows))
     shown.add_row("MB", *(_written(None if row.bytes is None else row.bytes / 1e6, ".2f") for row in rows))
@@ -167,7 +167,7 @@ def _costs(module: str, path: Path, graph: ExportGraph, passes: int) -> tuple[Co
     return one, every
 
 
-def _figures(
+def _metrics(
     builder: Builder, splits: DataSplits | JointSplits, model: FixedSize, precision: str
 ) -> dict[str, float | None]:
     """The main figure of each head on the validation split."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Boxes: TypeAlias = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 MAX_ASPECT = 3.0
-"""A picture longer than this is much distorted, or mostly cut away, on its way to a square."""
+"""An image longer than this is much distorted, or mostly cut away, on its way to a square."""
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def report_classes(counts: Mapping[str, Counts]) -> list[Finding]:
 
 
 def report_shapes(reading: Reading, split: str) -> list[Finding]:
-    """Pictures so long that little of them reaches the model."""
+    """Images so long that little of them reaches the model."""
     good = np.flatnonzero(reading.good)
     sides = np.sort(reading.sizes[good], axis=1)
     long = good[sides[:, 1] > MAX_ASPECT * sides[:, 0]]
@@ -151,10 +151,10 @@ def report_shapes(reading: Reading, split: str) -> list[Finding]:
         return []
     names = [str(reading.data.path(position)) for position in reading.positions[long].tolist()]
     text = (
-        f"{names[0]}: is more than {MAX_ASPECT:g} times as long as wide, and the model sees a square; cut such pictures"
+        f"{names[0]}: is more than {MAX_ASPECT:g} times as long as wide, and the model sees a square; cut such images"
         " into parts if what is on them comes out distorted"
     )
-    return [Finding(Severity.note, "long picture", text, names, split)]
+    return [Finding(Severity.note, "long image", text, names, split)]
 
 
 def report_boxes(reading: Reading, split: str, image_size: int, least_px: float) -> list[Finding]:
@@ -180,7 +180,7 @@ def report_boxes(reading: Reading, split: str, image_size: int, least_px: float)
     if small:
         text = (
             f"{small[0]}: has objects narrower than {least_px:g} pixel at transform.image_size={image_size}, which are"
-            " not taught; raise transform.image_size, or cut the pictures into parts"
+            " not taught; raise transform.image_size, or cut the images into parts"
         )
         findings.append(Finding(Severity.warning, "object too small to see", text, small, split))
     return findings

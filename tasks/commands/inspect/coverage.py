@@ -156,7 +156,7 @@ def report_coverage(found: Coverage) -> list[Finding]:
         return []
     text = f"{found.now.share:.0%} of the training objects meet a default box at IoU {found.iou:g}"
     if found.better is None:
-        text += "; no other scale or image size that was tried covers more: cut the pictures into parts"
+        text += "; no other scale or image size that was tried covers more: cut the images into parts"
     else:
         text += f", {found.better.share:.0%} would with {found.better.words()}"
     return [Finding(Severity.warning if poor else Severity.note, "default boxes", text, [], "train")]

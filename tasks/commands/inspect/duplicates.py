@@ -1,4 +1,4 @@
-"""Pictures that occur more than once: within a split, or in training and in evaluation."""
+"""Images that occur more than once: within a split, or in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from backbone.errors import InputError
 from tasks.commands.inspect.findings import Finding, Severity
-from tasks.commands.inspect.fingerprint import same_pictures
+from tasks.commands.inspect.fingerprint import same_images
 from tasks.data.files.encoded import EncodedData
 from tasks.data.files.images import read_bytes
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A picture: its split and its position there."""
+    """An image: its split and its position there."""
 
     split: str
     position: int
 
 
 def find_groups(readings: Mapping[str, Reading]) -> list[list[Place]]:
-    """Places of pictures that look the same, of all splits."""
+    """Places of images that look the same, of all splits."""
     places = [
         Place(split, int(position))
         for split, reading in readings.items()
@@ -35,11 +35,11 @@ def find_groups(readings: Mapping[str, Reading]) -> list[list[Place]]:
     ]
     hashes = np.concatenate([reading.hashes[reading.good] for reading in readings.values()])
     thumbnails = np.concatenate([reading.thumbnails[reading.good] for reading in readings.values()])
-    return [[places[member] for member in group] for group in same_pictures(hashes, thumbnails)]
+    return [[places[member] for member in group] for group in same_images(hashes, thumbnails)]
 
 
 def report_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> list[Finding]:
-    """Leaks between splits are errors; a picture that is twice in one split, or of two classes, is a warning."""
+    """Leaks between splits are errors; an image that is twice in one split, or of two classes, is a warning."""
     leaks: dict[tuple[str, str], list[str]] = {}
     twice: dict[str, list[str]] = {}
     torn: list[str] = []
@@ -58,15 +58,15 @@ def report_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) ->
     findings = []
     for (one, other), cases in leaks.items():
         text = (
-            f"{cases[0]}: what is in {one} and in {other} makes the figures on {other} too good; remove such pictures"
+            f"{cases[0]}: what is in {one} and in {other} makes the figures on {other} too good; remove such images"
             " from one of the two"
         )
         findings.append(Finding(Severity.error, f"leak between {one} and {other}", text, cases))
     for split, cases in twice.items():
-        text = f"{cases[0]}: pictures that occur more than once weigh more than others; keep one of each"
+        text = f"{cases[0]}: images that occur more than once weigh more than others; keep one of each"
         findings.append(Finding(Severity.warning, "duplicate", text, cases, split))
     if torn:
-        text = f"{torn[0]}: one picture is of two classes; keep it in the right one"
+        text = f"{torn[0]}: one image is of two classes; keep it in the right one"
         findings.append(Finding(Severity.warning, "duplicate of two classes", text, torn))
     return findings
 

@@ -1,12 +1,12 @@
-"""What a picture looks like in a few bytes, and which pictures look the same.
+"""What an image looks like in a few bytes, and which images look the same.
 
-A difference hash finds candidates: 64 bits, each whether a pixel of the 8 x 9 grey picture is darker than its right
+A difference hash finds candidates: 64 bits, each whether a pixel of the 8 x 9 grey image is darker than its right
 neighbour. Scaling, recompression and brightness hardly change it. Candidates have a quarter of the hash in common,
-which three differing bits cannot prevent, and are confirmed on coloured thumbnails. A picture without contrast looks
+which three differing bits cannot prevent, and are confirmed on coloured thumbnails. An image without contrast looks
 like every other of its kind and is not compared.
 
 The library `imagehash` has that hash, with SciPy and PyWavelets behind it, but takes Pillow images, where the data sets
-here give arrays, and has no search. Shapes: N pictures.
+here give arrays, and has no search. Shapes: N images.
 Reference: N. Krawetz, "Kind of Like That", 2013.
 """
 
@@ -27,28 +27,28 @@ THUMBNAIL = 8
 QUARTERS = 4
 MAX_BITS = 6
 MAX_DIFFERENCE = 0.3
-"""Of thumbnails of the same picture: mean absolute difference, brightness apart, over the contrast. Photographs that
-were halved, written as JPEG of quality 30, or lost a fifth of their contrast stay below 0.24; different pictures with
-almost the same hash were above 0.45."""
+"""Largest difference of thumbnails of the same image: mean absolute difference, brightness apart, over the contrast.
+Photographs that were halved, written as JPEG of quality 30, or lost a fifth of their contrast stay below 0.24;
+different images with almost the same hash were above 0.45."""
 MIN_CONTRAST = 4.0
-"""Standard deviation of a thumbnail's values; a flat picture has less."""
+"""Standard deviation of a thumbnail's values; a flat image has less."""
 BLOCK = 1 << 12
 """Candidates that are compared at once."""
 
 
 def difference_hash(grey: Pixels) -> int:
-    """64 bits of a grey picture (H, W), the top left pair of pixels in the highest."""
+    """64 bits of a grey image (H, W), the top left pair of pixels in the highest."""
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, :-1] < small[:, 1:]).tobytes(), "big")
 
 
 def thumbnail(image: Pixels) -> Pixels:
-    """(THUMBNAIL, THUMBNAIL, 3) of a picture (H, W, 3)."""
+    """(THUMBNAIL, THUMBNAIL, 3) of an image (H, W, 3)."""
     return cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def same_pictures(hashes: NDArray[np.uint64], thumbnails: Pixels) -> list[list[int]]:
-    """Groups of pictures that look the same as the first of their group, each group sorted.
+def same_images(hashes: NDArray[np.uint64], thumbnails: Pixels) -> list[list[int]]:
+    """Groups of images that look the same as the first of their group, each group sorted.
 
     Args:
         hashes: (N,).

@@ -10,7 +10,7 @@ from tasks.commands.inspect.findings import Finding, is_sound
 if TYPE_CHECKING:
     from tasks.commands.inspect.counts import Counts
     from tasks.commands.inspect.coverage import Coverage
-    from tasks.commands.inspect.samples import Picture
+    from tasks.commands.inspect.samples import DrawnImage
     from tasks.drawing.boxes import Colour
 
 
@@ -24,7 +24,7 @@ class Inspection:
         findings: the most serious first.
         coverage: of default boxes; None for other heads.
         samples: training images as the model sees them; `legend` says what the colours of masks mean.
-        groups: files of pictures that look the same.
+        groups: files of images that look the same.
         interrupted: not all was read.
     """
 
@@ -32,9 +32,9 @@ class Inspection:
     counts: dict[str, Counts]
     findings: list[Finding]
     coverage: Coverage | None = None
-    samples: list[Picture] = field(default_factory=list)
+    samples: list[DrawnImage] = field(default_factory=list)
     legend: list[tuple[str, Colour]] = field(default_factory=list)
-    groups: list[list[Picture]] = field(default_factory=list)
+    groups: list[list[DrawnImage]] = field(default_factory=list)
     interrupted: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Every picture of a split is read once, at a fraction of its size, and forgotten: what stays is a few numbers of each.
+"""Every image of a split is read once, at a fraction of its size, and forgotten: what stays is a few numbers of each.
 
 Shapes: N images, H W pixels.
 """
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from tasks.data.splits import VisionData
 
 LEAST_PX = 16
-"""Of the shorter side of a picture that is looked at."""
+"""Pixels of the shorter side of an image that is looked at, at least."""
 SMALL_PX = 8 * LEAST_PX
-"""A picture with a shorter side is looked at whole: an eighth of it would be too little to recognise."""
+"""An image with a shorter side is looked at whole: an eighth of it would be too little to recognise."""
 CHUNK = 64
 """Images that are under way at once."""
 
@@ -165,12 +165,12 @@ def _sample(data: VisionData, position: int) -> Sample:
 
 
 def _causes(data: VisionData, position: int, line: str) -> list[tuple[str, str]]:
-    """Whether it is the picture that cannot be read, or what belongs to it that does not fit, or both."""
+    """Whether it is the image that cannot be read, or what belongs to it that does not fit, or both."""
     if isinstance(data, EncodedData):
         return [("unreadable image", line)]
     try:
         read_image(data.path(position), shrink=8)
     except InputError as error:
-        picture = ("unreadable image", str(error))
-        return [picture] if picture[1] == line else [picture, ("wrong mask or annotation", line)]
+        unreadable = ("unreadable image", str(error))
+        return [unreadable] if unreadable[1] == line else [unreadable, ("wrong mask or annotation", line)]
     return [("wrong mask or annotation", line)]

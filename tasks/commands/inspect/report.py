@@ -20,7 +20,7 @@ from tasks.commands.inspect.findings import from_faults, ordered
 from tasks.commands.inspect.inspection import Inspection
 from tasks.commands.inspect.page import write_page
 from tasks.commands.inspect.reading import Reading
-from tasks.commands.inspect.samples import Picture, draw_files, draw_samples
+from tasks.commands.inspect.samples import DrawnImage, draw_files, draw_samples
 from tasks.config.run import Task
 from tasks.data.faults import collected
 from tasks.data.loading.workers import default_workers
@@ -162,7 +162,7 @@ def _draw_samples(
     found.samples, found.legend = draw_samples(train.data, good, transform, labels, count, seed)
 
 
-def _draw_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> list[list[Picture]]:
+def _draw_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> list[list[DrawnImage]]:
     """Draw the first groups, those that reach over two splits before others."""
     widest = sorted(groups, key=lambda group: -len({place.split for place in group}))[:MAX_GROUPS_SHOWN]
     drawn = []
@@ -171,7 +171,7 @@ def _draw_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) -> 
                  if any(place.split == split for place in group)]  # fmt: skip
         shown = [*first, *(place for place in group if place not in first)][:MAX_SHOWN_OF_GROUP]
         drawn.append(draw_files([readings[place.split].data.path(place.position) for place in shown]))
-    return [pictures for pictures in drawn if pictures]
+    return [images for images in drawn if images]
 
 
 def _show(found: Inspection, folder: Path) -> None:

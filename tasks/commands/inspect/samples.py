@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[np.uint8]
 
 MAX_SIDE_PX = 384
-"""Larger pictures are shrunk for the page: 200 of them stay under 15 MB."""
+"""Larger images are shrunk for the page: 200 of them stay under 15 MB."""
 QUALITY = 80
 FONT_PX = 12
 
 
 @dataclass(slots=True)
-class Picture:
+class DrawnImage:
     """A JPEG file's contents, and what stands below it."""
 
     jpeg: bytes
@@ -45,7 +45,7 @@ class Picture:
 
 def draw_samples(
     data: VisionData, positions: NDArray[np.int64], transform: Transform, labels: LabelMap, count: int, seed: int
-) -> tuple[list[Picture], list[tuple[str, Colour]]]:
+) -> tuple[list[DrawnImage], list[tuple[str, Colour]]]:
     """Up to `count` of the images at `positions`, and what the colours of their masks mean.
 
     Args:
@@ -53,25 +53,25 @@ def draw_samples(
         seed: of the run; each image is varied as its position and this say.
     """
     varied = TransformedData(data, transform)
-    pictures, masks = [], []
+    drawn, masks = [], []
     for place in spread(len(positions), count):
         position = int(positions[place])
         sample = varied[position, int(np.random.default_rng([seed, position]).integers(2**32))]
-        pictures.append(Picture(_jpeg(_drawn(sample, labels)), _caption(sample, data.path(position), labels)))
+        drawn.append(DrawnImage(_jpeg(_drawn(sample, labels)), _caption(sample, data.path(position), labels)))
         if sample.mask is not None:
             masks.append(sample.mask)
-    return pictures, legend(labels.names, masks) if masks else []
+    return drawn, legend(labels.names, masks) if masks else []
 
 
-def draw_files(paths: Sequence[Path]) -> list[Picture]:
+def draw_files(paths: Sequence[Path]) -> list[DrawnImage]:
     """Files as they are, those that can be read."""
-    pictures = []
+    drawn = []
     for path in paths:
         try:
-            pictures.append(Picture(_jpeg(read_image(path)), str(path)))
+            drawn.append(DrawnImage(_jpeg(read_image(path)), str(path)))
         except InputError:
             continue  # a member of a shard, which is no file of its own
-    return pictures
+    return drawn
 
 
 def _drawn(sample: Sample, labels: LabelMap) -> Pixels:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.data.splits import VisionData
 
 BLOCK = 512
-"""Of a tar: a header has one, and a file is filled up to whole ones."""
+"""Bytes of a block of a tar: a header has one, and a file is filled up to whole ones."""
 MEGABYTE = 1_000_000
 NUMBERS = 8
 """Digits in the key of a sample."""
@@ -89,7 +89,7 @@ def divided(items: Sequence[Item], config: PackConfig) -> Iterator[list[Item]]:
 
 
 def fingerprint(items: Sequence[Item]) -> str:
-    """A hash of what is packed: names, sizes and labels; pictures are not read for it."""
+    """A hash of what is packed: names, sizes and labels; images are not read for it."""
     digest = hashlib.sha256()
     for item in items:
         for part in (item.key, item.image.name, str(item.length), item.suffix):

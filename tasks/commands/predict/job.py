@@ -1,4 +1,4 @@
-"""mode=predict: from a source to drawn pictures and files for machines."""
+"""mode=predict: from a source to drawn images and files for machines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from backbone.disk import digest_of
 from backbone.errors import InputError
 from tasks.commands.predict.ahead import ahead
-from tasks.commands.predict.desk import PICTURES, ResultsWriter
 from tasks.commands.predict.journal import FILE, Journal, is_begun
 from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded, Reader, stamp_of
 from tasks.commands.predict.results import write_results
 from tasks.commands.predict.video import VideoReader, VideoWriter
+from tasks.commands.predict.writer import PICTURES, ResultsWriter
 from tasks.config.predict import VideoOutput
-from tasks.data.files.sources import Names, Picture, Video, find
+from tasks.data.files.sources import ImageSource, Names, Video, find
 from tasks.data.loading.workers import default_workers
 from tasks.runs import folder as run_folder
 from tasks.runs.log import duration
@@ -96,7 +96,7 @@ def predict(
 
 
 class Stop:
-    """Takes the first Ctrl-C or SIGTERM as a wish to end after the pictures at hand; a second one aborts.
+    """Takes the first Ctrl-C or SIGTERM as a wish to end after the images at hand; a second one aborts.
 
     Attributes:
         wanted: whether there was one.
@@ -122,13 +122,13 @@ class Stop:
 
 
 class Run:
-    """Pictures or frames on their way from the source to the files.
+    """Images or frames on their way from the source to the files.
 
     Attributes:
-        failures: of pictures that could not be read.
-        answered: pictures that were answered in this run.
-        skipped: pictures that an earlier run answered.
-        shrunk: pictures that the model saw smaller than they are, where it would see them as they are.
+        failures: of images that could not be read.
+        answered: images that were answered in this run.
+        skipped: images that an earlier run answered.
+        shrunk: images that the model saw smaller than they are, where it would see them as they are.
     """
 
     def __init__(
@@ -154,35 +154,35 @@ class Run:
         self.answered = self.skipped = self.shrunk = 0
         self._ids: dict[str, int] = {}
 
-    def look_at(self, pictures: list[Picture]) -> None:
-        """Answer about pictures, but for those that the journal has already."""
+    def look_at(self, sources: list[ImageSource]) -> None:
+        """Answer about images, but for those that the journal has already."""
         names, wanted = Names(), []
         known = {entry.file: (entry.image_id, entry.name, entry.stamp, bool(entry.error)) for entry in self.journal}
         for _, name, _, _ in known.values():
             names.keep(name)
-        for picture in pictures:
-            number, name, stamp, failed = known.get(picture.file, (0, "", None, True))
-            if not failed and stamp == stamp_of(picture):
+        for source in sources:
+            number, name, stamp, failed = known.get(source.file, (0, "", None, True))
+            if not failed and stamp == stamp_of(source):
                 self.skipped += 1
                 continue
             if number:
-                self._ids[picture.file] = number
-            wanted.append((picture, name or names.give(picture.file)))
+                self._ids[source.file] = number
+            wanted.append((source, name or names.give(source.file)))
         if self.skipped:
-            log.info("%d of %d pictures were answered before, in %s", self.skipped, len(pictures), self.folder)
-        desk = ResultsWriter(self.folder, self.predictor, pictures=self.config.pictures, hand_back=False)
+            log.info("%d of %d images were answered before, in %s", self.skipped, len(sources), self.folder)
+        results = ResultsWriter(self.folder, self.predictor, pictures=self.config.pictures, hand_back=False)
         with ThreadPoolExecutor(self.workers) as pool:
             ahead = 2 * max(self.predictor.batch_size, self.workers)
             reader = Reader(pool, self.predictor.see, self.folder / DOWNLOADS, ahead)
             with closing(reader.read(wanted)) as loaded:  # type: ignore[type-var]
-                for entry, _ in self._answer(loaded, desk, pool, len(wanted)):
+                for entry, _ in self._answer(loaded, results, pool, len(wanted)):
                     if entry.error:
                         self.failures.append(entry)
 
     def film(self, video: VideoReader) -> None:
-        """Answer about frames, and write them as one video or as pictures."""
+        """Answer about frames, and write them as one video or as images."""
         filming = self.config.pictures and self.config.video is VideoOutput.video
-        desk = ResultsWriter(
+        results = ResultsWriter(
             self.folder, self.predictor, pictures=self.config.pictures and not filming, hand_back=filming
         )
         name = video.video.name
@@ -194,7 +194,7 @@ class Run:
             )
             try:
                 with closing(ahead(frames, self.predictor.batch_size)) as read:
-                    for _, drawn in self._answer(read, desk, pool, video.frames):
+                    for _, drawn in self._answer(read, results, pool, video.frames):
                         if drawn is not None:
                             path = self.folder / PICTURES / f"{name}.mp4"
                             writer = writer or VideoWriter(path, video.rate, (drawn.shape[0], drawn.shape[1]))
@@ -204,7 +204,7 @@ class Run:
                     writer.close()
 
     def _answer(
-        self, items: Iterable[Loaded], desk: ResultsWriter, pool: ThreadPoolExecutor, total: int | None
+        self, items: Iterable[Loaded], results: ResultsWriter, pool: ThreadPoolExecutor, total: int | None
     ) -> Iterator[tuple[Entry, Pixels | None]]:
         """Entries in the order of the items, each in the journal when it comes out."""
         waiting: deque[tuple[Future[tuple[Entry, Pixels | None]], int]] = deque()
@@ -222,7 +222,7 @@ class Run:
                 for batch in batches(items, self.predictor.batch_size):
                     for loaded, prediction in self._predict(batch):
                         number = 0 if prediction is None else self._ids.get(loaded.file) or self.journal.new_id()
-                        waiting.append((pool.submit(desk.write, loaded, prediction, number), loaded.pixels))
+                        waiting.append((pool.submit(results.write, loaded, prediction, number), loaded.pixels))
                     while waiting and (
                         waiting[0][0].done()
                         or len(waiting) > 2 * max(self.predictor.batch_size, self.workers)
@@ -244,7 +244,7 @@ class Run:
                 views.append(loaded.seen)
                 sizes.append(loaded.image.shape[:2])
                 self.shrunk += self.max_side is not None and max(sizes[-1]) > self.max_side
-        predictions = iter(self.predictor.answer(views, sizes) if views else ())
+        predictions = iter(self.predictor.predict(views, sizes) if views else ())
         for loaded in batch:
             yield loaded, None if loaded.seen is None else next(predictions)
             loaded.seen = None
@@ -289,7 +289,7 @@ def _report(run: Run, folder: Path, seconds: float) -> bool:
     Returns:
         Whether it was stopped.
     Raises:
-        InputError: pictures could not be read.
+        InputError: images could not be read.
     """
     log.info("%d answered in %s (%.1f/s)", run.answered, duration(seconds), run.answered / max(seconds, 1e-9))
     if run.shrunk:
@@ -305,7 +305,7 @@ def _report(run: Run, folder: Path, seconds: float) -> bool:
             log.warning("%s", entry.error)
         total = len(run.failures) + run.answered + run.skipped
         raise InputError(
-            f"source: {len(run.failures)} of {total} pictures could not be read, the first is {run.failures[0].file};"
-            f" {folder / 'failed.csv'} has all of them with the reasons, the other pictures are done"
+            f"source: {len(run.failures)} of {total} images could not be read, the first is {run.failures[0].file};"
+            f" {folder / 'failed.csv'} has all of them with the reasons, the other images are done"
         )
     return False

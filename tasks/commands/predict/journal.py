@@ -1,8 +1,8 @@
-"""`journal.jsonl`: what was done so far, one line for each picture, written when all its files are there.
+"""`journal.jsonl`: what was done so far, one line for each image, written when all its files are there.
 
 The first line says what it was made by. A run that finds a journal of the same making goes on where that ends; the
 files for machines are made from it at the end, so an interrupted run leaves whole ones too. Later lines about a
-picture go before earlier ones.
+image go before earlier ones.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DETECTIONS, CLASSES, MASK = "detections", "classes", "mask"
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """What became of one picture or frame.
+    """What became of one image or frame.
 
     Attributes:
         file: what the source calls it.
         image_id: 1, 2, ... in the order of the first answers; 0 where there is none.
         name: of its files, without a suffix; empty where it has none.
-        frame: of a video, from 0; None for a picture.
+        frame: of a video, from 0; None for an image.
         stamp: size and time of the file, by which a changed one is known; None where it has none.
         size: height and width in pixels.
         answers: by the head's name: {"detections": COCO results}, {"classes": [[name, probability], ...]} or
@@ -193,12 +193,12 @@ class Journal:
         self._learn(entry, place)
 
     def new_id(self) -> int:
-        """For a picture without an answer so far."""
+        """For an image without an answer so far."""
         self._last_id += 1
         return self._last_id
 
     def __iter__(self) -> Iterator[Entry]:
-        """The latest entry of every picture, in the order of the first ones."""
+        """The latest entry of every image, in the order of the first ones."""
         for place in self._places.values():
             self._file.seek(place)
             yield Entry(**json.loads(self._file.readline()))

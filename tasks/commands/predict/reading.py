@@ -1,4 +1,4 @@
-"""Pictures from files and addresses, read and made ready in threads, in their order and in bounded memory."""
+"""Images from files and addresses, read and made ready in threads, in their order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tasks.data.files.sources import Picture
+    from tasks.data.files.sources import ImageSource
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
 PIXELS_AHEAD = 2**25
-"""Of decoded pictures that wait: 100 MB, and one picture where it alone has more."""
+"""Pixels of decoded images that wait, at most: 100 MB, and one image where it alone has more."""
 ATTEMPTS = 3
 
 
 @dataclass(slots=True)
 class Loaded:
-    """A picture that is ready for the model, or why it is not.
+    """An image that is ready for the model, or why it is not.
 
     Attributes:
         file: what the source calls it.
@@ -59,9 +59,9 @@ class Loaded:
 
 @dataclass(slots=True)
 class Opened:
-    """The contents of a picture's file, or why there are none."""
+    """The contents of an image's file, or why there are none."""
 
-    picture: Picture
+    source: ImageSource
     name: str
     content: EncodedImage | None = None
     stamp: list[int] | None = None
@@ -73,12 +73,12 @@ class Opened:
 
 
 class Reader:
-    """Reads pictures in the threads of `pool`.
+    """Reads images in the threads of `pool`.
 
     Args:
-        see: from a picture to what the model sees.
+        see: from an image to what the model sees.
         downloads: folder where files of addresses are kept.
-        ahead: pictures that are read before they are asked for.
+        ahead: images that are read before they are asked for.
     """
 
     def __init__(self, pool: Executor, see: Callable[[Pixels], Pixels], downloads: Path, ahead: int) -> None:
@@ -87,8 +87,8 @@ class Reader:
         self.downloads = downloads
         self.ahead = ahead
 
-    def read(self, wanted: Iterable[tuple[Picture, str]]) -> Iterator[Loaded]:
-        """Pictures, with the names of their results, in the order given. Those that cannot be read say why."""
+    def read(self, wanted: Iterable[tuple[ImageSource, str]]) -> Iterator[Loaded]:
+        """Images, with the names of their results, in the order given. Those that cannot be read say why."""
         remaining = iter(wanted)
         opening: deque[Future[Opened]] = deque()
         decoding: deque[tuple[Future[Loaded], int]] = deque()
@@ -113,22 +113,22 @@ class Reader:
             return False
         return sum(pixels for _, pixels in decoding) + future.result().pixels <= PIXELS_AHEAD
 
-    def _open(self, picture: Picture, name: str) -> Opened:
+    def _open(self, source: ImageSource, name: str) -> Opened:
         try:
-            path = Path(picture.where)
-            if is_address(picture.where):
+            path = Path(source.where)
+            if is_address(source.where):
                 path = self.downloads / name
                 with writing(path):
                     path.unlink(missing_ok=True)  # of an earlier run, which could not use it, or had no time to
-                path = fetch([picture.where], path, attempts=ATTEMPTS)
-            content = EncodedImage(picture.where, read_bytes(path), None)
-            return Opened(picture, name, content, stamp_of(picture))
+                path = fetch([source.where], path, attempts=ATTEMPTS)
+            content = EncodedImage(source.where, read_bytes(path), None)
+            return Opened(source, name, content, stamp_of(source))
         except InputError as error:
-            return Opened(picture, name, error=str(error))
+            return Opened(source, name, error=str(error))
 
     def _decode(self, opened: Opened) -> Loaded:
-        picture = opened.picture
-        loaded = Loaded(picture.file, opened.name, stamp=opened.stamp, error=opened.error)
+        source = opened.source
+        loaded = Loaded(source.file, opened.name, stamp=opened.stamp, error=opened.error)
         if opened.content is None:
             return loaded
         try:
@@ -140,12 +140,12 @@ class Reader:
         return loaded
 
 
-def stamp_of(picture: Picture) -> list[int] | None:
-    """Size and time of a picture's file, by which a changed one is known; None for addresses and what is not there."""
-    if is_address(picture.where):
+def stamp_of(source: ImageSource) -> list[int] | None:
+    """Size and time of an image's file, by which a changed one is known; None for addresses and what is not there."""
+    if is_address(source.where):
         return None
     try:
-        status = Path(picture.where).stat()
+        status = Path(source.where).stat()
     except (OSError, ValueError):  # a path with NUL is no path
         return None
     return [status.st_size, status.st_mtime_ns]

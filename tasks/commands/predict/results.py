@@ -5,7 +5,7 @@
 | `images.json` | COCO's `images` and `categories`: id, file name, width, height; no annotations |
 | `detections.json` | COCO's results of all of a model's detections |
 | `classes.csv` | file, rank, class, probability |
-| `masks/NAME.png` | written with each picture; `masks.csv` says whose each is |
+| `masks/NAME.png` | written with each image; `masks.csv` says whose each is |
 | `failed.csv` | file, reason |
 
 Where several heads answer in one way, the name of the head is added: `detections_NAME.json`.
@@ -43,12 +43,12 @@ def write_results(
     labels: Mapping[str, LabelMap],
     failures: Sequence[Entry] = (),
 ) -> None:
-    """Write all files, each whole or not at all; of pictures only as many are in memory as there are open files.
+    """Write all files, each whole or not at all; of images only as many are in memory as there are open files.
 
     Args:
         entries: gives all of them, as often as asked.
         labels: by head.
-        failures: pictures of the source that have no answer.
+        failures: images of the source that have no answer.
     Raises:
         InputError: an entry is of a head that the model has not, or a file cannot be written.
     """

@@ -55,9 +55,7 @@ class VideoReader:
         if not opened or first is None:
             self._capture.release()
             if isinstance(video.where, int):
-                raise InputError(
-                    f"source=camera:{video.where}: gives no picture; name another camera, such as camera:0"
-                )
+                raise InputError(f"source=camera:{video.where}: gives no image; name another camera, such as camera:0")
             raise InputError(f"source={video.where}: is no video that can be read, or has no frame; convert it to MP4")
         self._first: Any = first
         rate = self._capture.get(cv2.CAP_PROP_FPS)

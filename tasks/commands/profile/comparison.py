@@ -12,7 +12,7 @@ from rich.text import Text
 from backbone.cost import cost
 from backbone.families.mobilenet_v2 import MobileNetV2Config
 from tasks.commands.profile.family_models import MODELS as FAMILY_MODELS
-from tasks.commands.profile.models import MODELS, Classifier, classifier_cost
+from tasks.commands.profile.models import MODELS, classifier, classifier_cost
 from tasks.config.profile import Paper
 from tasks.papers import tables_v1, tables_v3
 from tasks.papers.tables import CHECKPOINTS, TABLE_3, TABLE_3_MAXIMA, TABLE_3_NOTES, TABLE_3_TITLE, TABLES, PaperTable
@@ -149,7 +149,7 @@ def _memory() -> tuple[RenderableType, dict[str, Any]]:
 
 def _maps_between_bottlenecks(config: MobileNetV2Config) -> dict[int, tuple[int, float]]:
     """Channels and kB of the largest map at each resolution; 1: what the pooling leaves."""
-    found = cost(Classifier(config), (1, 3, SIZE, SIZE), dtype=torch.float16)
+    found = cost(classifier(config), (1, 3, SIZE, SIZE), dtype=torch.float16)
     largest: dict[int, tuple[int, float]] = {}
     for layer in found.layers:
         if layer.name.endswith("project.norm"):

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backbone.build import build_backbone
 from backbone.cost import cost
 from backbone.families.mobilenet_v1 import MobileNetV1Config
 from backbone.families.mobilenet_v2 import MobileNetV2Config
 from backbone.families.mobilenet_v3 import MobileNetV3LargeConfig, MobileNetV3SmallConfig, ReducedTail
-from heads.build import build_head
 from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.lraspp.config import LRASPPConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.commands.profile.models import Measured, WithHead
+from tasks.commands.profile.models import Measured, WithHeads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +32,7 @@ CITY = (1025, 2049)
 def measured(config: MobileNetConfig, head: Any, *, num_classes: int, size: tuple[int, int]) -> Measured:
     """What a backbone with a head costs at an image of height and width `size`."""
     with torch.device("meta"):  # shapes without data, which take no time to fill
-        built = build_head(head, config.specs, num_classes=num_classes, image_size=size[0])
-        model = WithHead(build_backbone(config, built.taps), built)
+        model = WithHeads.build(config, {"head": head}, num_classes=num_classes, image_size=size[0])
     found = cost(model, (1, 3, *size))
     return Measured(found.parameters, found.multiply_adds)
 

@@ -33,31 +33,6 @@ class Measured(NamedTuple):
     multiply_adds: int
 
 
-class Classifier(nn.Module):
-    """A backbone and the classifier of its paper."""
-
-    def __init__(self, config: MobileNetConfig, num_classes: int = CLASSES) -> None:
-        super().__init__()
-        self.backbone = build_backbone(config, ["last"])
-        self.classifier = build_head(LinearConfig(), config.specs, num_classes=num_classes, image_size=224)
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.backbone(images))
-        return scores
-
-
-class WithHead(nn.Module):
-    """A backbone and a head, from scaled images to raw outputs."""
-
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, images: Tensor) -> Any:
-        return self.head(self.backbone(images))
-
-
 class WithHeads(nn.Module):
     """A backbone and heads, from scaled images to raw outputs by the head's name.
 
@@ -87,6 +62,11 @@ class WithHeads(nn.Module):
         return {name: self.get_submodule(name)(features) for name in self.names}
 
 
+def classifier(config: MobileNetConfig, num_classes: int = CLASSES) -> WithHeads:
+    """A backbone and the classifier of its paper."""
+    return WithHeads.build(config, {"classifier": LinearConfig()}, num_classes=num_classes, image_size=224)
+
+
 class SSD(SSDLite):
     """The head of Table 5's first row: every separable convolution is a regular 3x3 one."""
 
@@ -103,20 +83,21 @@ class SSD(SSDLite):
 
 def classifier_cost(config: MobileNetConfig, size: int = 224) -> Measured:
     """Cost of this backbone, with fresh weights, as a classifier of 1000 classes."""
-    return _measured(Classifier(replace(config, weights=None)), size)
+    return _measured(classifier(replace(config, weights=None)), size)
 
 
 def _detector(head: type[SSDLite], part: str = "") -> Measured:
     config = SSDLiteConfig()
     backbone = MobileNetV2(features=config.taps)
-    model = WithHead(backbone, head(config, backbone.specs, num_classes=80, image_size=320))
+    model = WithHeads(backbone, {"head": head(config, backbone.specs, num_classes=80, image_size=320)})
     return Measured(*cost(model, (1, 3, 320, 320)).part(part)) if part else _measured(model, 320)
 
 
 def _deeplab(output_stride: int, aspp: bool, multi_scale: bool = False) -> Measured:
     config = DeepLabV3Config(aspp=Aspp.full if aspp else Aspp.reduced)
     backbone = MobileNetV2(output_stride=output_stride, features=[config.tap])
-    model = WithHead(backbone, build_head(config, backbone.specs, num_classes=21, image_size=513))
+    head = build_head(config, backbone.specs, num_classes=21, image_size=513)
+    model = WithHeads(backbone, {"head": head})
     if not multi_scale:
         return _measured(model, 513)
     passes = [_measured(model, scaled_size(513, 513, scale)[0]) for scale in SCALES]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backbone.disk import whole_file
-from tasks.commands.profile.models import Classifier, classifier_cost
+from tasks.commands.profile.models import classifier, classifier_cost
 from tasks.papers.references import is_reference
 from tasks.papers.tables import CHECKPOINTS
 from tasks.timing.latency import latency
@@ -39,7 +39,7 @@ def sweep(config: MobileNetConfig, widths: Sequence[float], sizes: Sequence[int]
     points = []
     for width in widths:
         at_width = replace(config, width=width, weights=None)
-        model = Classifier(at_width)
+        model = classifier(at_width)
         published = CHECKPOINTS.get(width, {}) if is_reference(at_width) else {}
         for size in sizes:
             counts = classifier_cost(at_width, size)

@@ -163,8 +163,8 @@ class Search:
         transform = evaluation_transform(builder.transform)
         size = builder.data.batch_size if builder.transform.same_size else 1
         metric = scored(model, batches(self.splits.val, transform, self.collate, size), evaluators)
-        figures = {
-            f"{one.prefix}{figure}": value for one in evaluators.values() for figure, value in one.figures().items()
+        metrics = {
+            f"{one.prefix}{metric}": value for one in evaluators.values() for metric, value in one.metrics().items()
         }
         measured = None
         if self.watch is not None and self.table is not None and not self.table.is_elsewhere:
@@ -175,7 +175,7 @@ class Search:
             self.save(self.folder / f"{prefix}model.safetensors", model, architecture)
         return Outcome(
             name=name, cost=self.costs(architecture), measured_ms=measured, metric=metric,
-            figures=figures,
+            metrics=metrics,
         )  # fmt: skip
 
     def save(self, path: Path, model: VisionModel, architecture: Architecture) -> None:
@@ -229,7 +229,7 @@ def search(job: Job, section: SearchConfig, latency: LatencyConfig, *, checkpoin
     for one in outcomes:
         whole = "" if one.measured_ms is None else f", {one.measured_ms:.3f} ms measured"
         log.info("%-8s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, unit, whole)
-    run_folder.write_metrics(work.folder, {"val": outcomes[1].figures})
+    run_folder.write_metrics(work.folder, {"val": outcomes[1].metrics})
     write_whole(work.folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
     write_page(work.folder, work.state, outcomes, budget, unit)
     log.info("everything is in %s", work.folder)

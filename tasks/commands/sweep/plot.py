@@ -24,10 +24,10 @@ PANELS = (
 """What of a row, in which unit, with which words."""
 
 
-def draw(rows: Sequence[Row], path: Path, figure_name: str) -> None:
+def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
     """Write a PNG file with one panel for multiply-adds and one for latency.
 
-    Models that differ in the last key alone are joined by a line. Published figures stand beside ours where model and
+    Models that differ in the last key alone are joined by a line. Published metrics stand beside ours where model and
     data are the published ones, and nowhere else; at our latency, since theirs was measured on telephones.
 
     Args:
@@ -47,19 +47,19 @@ def draw(rows: Sequence[Row], path: Path, figure_name: str) -> None:
             lines.setdefault(label, []).append((getattr(row, cost) * unit, row))
         for label, line in lines.items():
             line.sort(key=lambda dot: dot[0])
-            xs, ys = [x for x, _ in line], [row.figure for _, row in line]
+            xs, ys = [x for x, _ in line], [row.metric for _, row in line]
             ax.plot(xs, ys, marker="o", markersize=5, linewidth=1, label=label or None)
             for x, row in line:
                 last = list(row.varied.values())[-1:]
-                ax.annotate(f" {' '.join(last)}", (x, row.figure), fontsize=7, color="0.3", va="bottom")
-        _published(ax, rows, figure_name, cost, unit)
+                ax.annotate(f" {' '.join(last)}", (x, row.metric), fontsize=7, color="0.3", va="bottom")
+        _published(ax, rows, metric_name, cost, unit)
         ax.set_xlabel(words)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("{x:g}")
         ax.tick_params(axis="x", which="both", labelsize=7)
         ax.grid(visible=True, alpha=0.3)
-    axes[0].set_ylabel(figure_name)
+    axes[0].set_ylabel(metric_name)
     figure.suptitle(" · ".join(dict.fromkeys(str(row.machine) for row in rows)), fontsize=9)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(fontsize=8, loc="lower right")
@@ -67,12 +67,12 @@ def draw(rows: Sequence[Row], path: Path, figure_name: str) -> None:
         figure.savefig(part, format="png")
 
 
-def _published(ax: Any, rows: Sequence[Row], figure_name: str, cost: str, unit: float) -> None:
+def _published(ax: Any, rows: Sequence[Row], metric_name: str, cost: str, unit: float) -> None:
     """Rings at what was published for a model of ours; dots for ImageNet's other classifiers."""
     marks: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for one in row.published:
-            if one["figure"] == figure_name:
+            if one["metric"] == metric_name:
                 marks.setdefault(one["source"] + one["caveat"], []).append((getattr(row, cost) * unit, one["value"]))
     for (name, points), marker in zip(marks.items(), itertools.cycle("os^Dv")):
         ax.scatter(*zip(*points, strict=True), s=60, marker=marker, facecolors="none", edgecolors="black",

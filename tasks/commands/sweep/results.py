@@ -40,14 +40,14 @@ def write_results(sweep: Path, jobs: Sequence[Job]) -> list[Row]:
     """
     rows = [read_row(sweep, job) for job in jobs]
     content = {
-        "figure": figure_name(jobs),
+        "metric": metric_name(jobs),
         "split": SPLIT,
         "jobs": [asdict(row) for row in rows],
         "means": [asdict(mean) for mean in means(rows)],
     }
     write_whole(sweep / JSON, json.dumps(content, indent=2))
-    if dots := [row for row in rows if row.latency_ms is not None and row.figure is not None]:
-        draw(dots, sweep / PLOT, figure_name(jobs))
+    if dots := [row for row in rows if row.latency_ms is not None and row.metric is not None]:
+        draw(dots, sweep / PLOT, metric_name(jobs))
     return rows
 
 
@@ -56,13 +56,13 @@ def show(rows: Sequence[Row], jobs: Sequence[Job], console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in short_names(list(jobs[0].varied)):
         table.add_column(heading)
-    for heading in (figure_name(jobs), "multiply-\nadds, M", "para-\nmeters, M", "latency,\nms", "minutes"):
+    for heading in (metric_name(jobs), "multiply-\nadds, M", "para-\nmeters, M", "latency,\nms", "minutes"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in rows:
         cells = [
             *row.varied.values(),
-            number(row.figure),
+            number(row.metric),
             _cell(row.multiply_adds, 1e6, 1),
             _cell(row.parameters, 1e6, 3),
             _cell(row.latency_ms, 1, 1),
@@ -87,13 +87,13 @@ class Mean:
     Attributes:
         varied: what tells it from the others.
         seeds: how many are done.
-        figure: the mean.
+        metric: the mean.
         spread: the standard deviation over the seeds, of n - 1; None for one seed.
     """
 
     varied: dict[str, str]
     seeds: int
-    figure: float
+    metric: float
     spread: float | None
 
 
@@ -101,12 +101,12 @@ def means(rows: Sequence[Row]) -> list[Mean]:
     """Means over the seeds, in the order of the rows; none where no seed is varied."""
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for row in rows:
-        if SEED in row.varied and row.figure is not None:
+        if SEED in row.varied and row.metric is not None:
             others = tuple((key, value) for key, value in row.varied.items() if key != SEED)
-            groups.setdefault(others, []).append(row.figure)
+            groups.setdefault(others, []).append(row.metric)
     return [
-        Mean(dict(others), len(figures), mean(figures), stdev(figures) if len(figures) > 1 else None)
-        for others, figures in groups.items()
+        Mean(dict(others), len(metrics), mean(metrics), stdev(metrics) if len(metrics) > 1 else None)
+        for others, metrics in groups.items()
     ]
 
 
@@ -116,15 +116,15 @@ def _show_means(found: Sequence[Mean], jobs: Sequence[Job], console: Console) ->
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in short_names(list(found[0].varied)):
         table.add_column(heading)
-    for heading in ("seeds", f"mean {figure_name(jobs)}", "spread"):
+    for heading in ("seeds", f"mean {metric_name(jobs)}", "spread"):
         table.add_column(heading, justify="right")
     for one in found:
-        table.add_row(*one.varied.values(), str(one.seeds), number(one.figure), number(one.spread))
+        table.add_row(*one.varied.values(), str(one.seeds), number(one.metric), number(one.spread))
     console.print()
     console.print(table)
 
 
-def figure_name(jobs: Sequence[Job]) -> str:
+def metric_name(jobs: Sequence[Job]) -> str:
     """The main metric of the jobs; several heads have the mean of theirs."""
     names = sorted({name for job in jobs for name in job.metrics})
     return names[0] if len(names) == 1 else f"mean of {', '.join(names)}"

@@ -28,7 +28,7 @@ class Row:
         reason: why it failed; empty where it did not.
         seconds: that the last attempt took.
         metrics: of the validation images; empty unless it is done.
-        figure: the mean of its heads' main metrics; None unless it is done.
+        metric: the mean of its heads' main metrics; None unless it is done.
         image_size: in pixels; this and the rest are known once the sweep is at its end.
         parameters, multiply_adds: of one image, up to the heads' raw outputs.
         latency_ms: of one image in one thread, median, on `machine`.
@@ -41,7 +41,7 @@ class Row:
     status: str = "waiting"
     reason: str = ""
     seconds: float | None = None
-    figure: float | None = None
+    metric: float | None = None
     image_size: int | None = None
     parameters: int | None = None
     multiply_adds: int | None = None
@@ -63,7 +63,7 @@ class Row:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: is damaged ({error}); remove the run's folder, and it is done again") from error
         values = [value for name in job.metrics if (value := self.metrics.get(name)) is not None]
-        self.figure = sum(values) / len(values) if len(values) == len(job.metrics) else None
+        self.metric = sum(values) / len(values) if len(values) == len(job.metrics) else None
         self.status, self.reason = "done", ""
 
     def write(self, sweep: Path) -> None:
@@ -86,6 +86,7 @@ def read_row(sweep: Path, job: Job) -> Row:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["status"] not in STATUSES:
             raise ValueError(f"status {plain['status']}")
+        plain = _today(plain)
         known = {key: plain[key] for key in Row.__slots__ if key in plain}  # version 0.1 wrote others besides
         row = Row(**known | {"name": job.name, "varied": job.varied})
     except FileNotFoundError:
@@ -93,3 +94,9 @@ def read_row(sweep: Path, job: Job) -> Row:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: is damaged ({error}); remove it, and say the same words") from error
     return row
+
+
+def _today(plain: dict[str, Any]) -> dict[str, Any]:
+    """A row whose main metric was called its figure, in today's words."""
+    published = [{"metric" if key == "figure" else key: one[key] for key in one} for one in plain.get("published", [])]
+    return {"metric": plain.get("figure"), **plain, "published": published}

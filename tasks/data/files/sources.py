@@ -31,14 +31,14 @@ ALLOWED = "an image, a folder, a pattern such as photos/*.jpg, an address, a lis
 STRANGE = re.compile(r"[^\w.\- ]+")
 """What the names of files that are made from addresses should not have."""
 MAX_DIGITS = 4
-"""Of a camera's number."""
+"""Digits of a camera's number, at most."""
 MAX_NAME = 100
 UNNAMED = "picture"
 """Name of results whose source gives none."""
 
 
 @dataclass(slots=True, frozen=True)
-class Picture:
+class ImageSource:
     """One image that is asked for.
 
     Attributes:
@@ -58,7 +58,7 @@ class Video:
     where: str | int
 
 
-def find(source: str, without: Path | None = None) -> list[Picture] | Video:
+def find(source: str, without: Path | None = None) -> list[ImageSource] | Video:
     """The images of a source, sorted where it does not order them itself.
 
     Args:
@@ -71,7 +71,7 @@ def find(source: str, without: Path | None = None) -> list[Picture] | Video:
             raise InputError(f"source={source[:MAX_NAME]}: there is no camera of that number; they count from 0")
         return Video(f"camera{camera[1]}", int(camera[1]))
     if is_address(source):
-        return [Picture(source, source)]
+        return [ImageSource(source, source)]
     path = Path(source)
     try:
         path.stat()
@@ -85,7 +85,7 @@ def find(source: str, without: Path | None = None) -> list[Picture] | Video:
     if path.is_file():
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Video(path.stem, source)
-        return _listed(path) if path.suffix.lower() == LIST_SUFFIX else [Picture(path.name, source)]
+        return _listed(path) if path.suffix.lower() == LIST_SUFFIX else [ImageSource(path.name, source)]
     if glob.has_magic(source):
         found = (file for file in glob.iglob(source, recursive=True) if Path(file).is_file())  # noqa: PTH207
         return _images_of(source, _fixed_part(source), found, without)
@@ -144,7 +144,7 @@ class Names:
         return name
 
 
-def _images_of(source: str, root: Path, files: Iterable[str], without: Path | None) -> list[Picture]:
+def _images_of(source: str, root: Path, files: Iterable[str], without: Path | None) -> list[ImageSource]:
     """Files that are images by their suffix; the others are counted."""
     mine = None if without is None else os.path.abspath(without) + os.sep  # noqa: PTH100
     images, others = [], []
@@ -152,7 +152,7 @@ def _images_of(source: str, root: Path, files: Iterable[str], without: Path | No
         if mine and os.path.abspath(file).startswith(mine):  # noqa: PTH100
             continue
         if is_image(file):
-            images.append(Picture(Path(os.path.relpath(file, root)).as_posix(), file))
+            images.append(ImageSource(Path(os.path.relpath(file, root)).as_posix(), file))
         else:
             others.append(file)
     if not images:
@@ -188,7 +188,7 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:fixed]) if fixed else Path()
 
 
-def _listed(listing: Path) -> list[Picture]:
+def _listed(listing: Path) -> list[ImageSource]:
     """The lines of a text file; paths are relative to its folder. Empty lines and comments (#) do not count."""
     named = [line.strip() for line in read_text(listing, "write it again").splitlines()]
     named = [line for line in named if line and not line.startswith("#")]
@@ -197,4 +197,4 @@ def _listed(listing: Path) -> list[Picture]:
     unique = list(dict.fromkeys(named))
     if len(unique) < len(named):
         log.warning("%s: %d lines occur before and are left out", listing, len(named) - len(unique))
-    return [Picture(line, line if is_address(line) else str(listing.parent / line)) for line in unique]
+    return [ImageSource(line, line if is_address(line) else str(listing.parent / line)) for line in unique]

@@ -32,11 +32,20 @@ class Best:
 
     Attributes:
         step: after which it was.
-        figure: larger is better.
+        metric: larger is better.
     """
 
     step: int
-    figure: float
+    metric: float
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Best:
+        """As `to_plain` gave it."""
+        return cls(plain["step"], plain["figure"])
+
+    def to_plain(self) -> dict[str, Any]:
+        """For the file, under the names that it has always had."""
+        return {"step": self.step, "figure": self.metric}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class Checkpoints:
             _check(content)
         except DamagedFileError as error:
             raise DamagedFileError(f"{path.name} {error}") from error
-        best = Best(**content["best"]) if content["best"] else None
+        best = Best.from_plain(content["best"]) if content["best"] else None
         if best is not None:
             try:
                 _check_best(read(self.best_path(best)), content["state"]["state_dict"])
@@ -127,7 +136,7 @@ class Checkpoints:
             OSError: the disk is full, or the like; all that was there stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        best = None if content.best is None else {"step": content.best.step, "figure": content.best.figure}
+        best = None if content.best is None else content.best.to_plain()
         plain = {
             "place": content.place.to_plain(),
             "best": best,
@@ -155,7 +164,7 @@ class Checkpoints:
             OSError: the disk is full, or the like.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.best_path(best), {"state_dict": dict(weights)}, {"figure": best.figure})
+        write(self.best_path(best), {"state_dict": dict(weights)}, {"figure": best.metric})
 
     def read_best(self, best: Best) -> dict[str, Any]:
         """The weights.
@@ -180,7 +189,9 @@ class Checkpoints:
         named = [read_notes(path).get("best", ...) for path in paths[-KEPT:]]
         if ... in named:
             return  # notes that cannot be read may name any
-        kept = {self.best_path(Best(**one)) for one in named if one} | ({self.best_path(best)} if best else set())
+        kept = {self.best_path(Best.from_plain(one)) for one in named if one} | (
+            {self.best_path(best)} if best else set()
+        )
         for path in self.folder.glob("best_*.ckpt"):
             if path not in kept:
                 path.unlink()
@@ -198,7 +209,7 @@ def _check(content: Mapping[str, Any]) -> None:
     generators = content.get("rng")
     fits = {
         "place": _has(place, {field.name: _is_count for field in fields(Position)}),
-        "best": ("best" in content and best is None) or _has(best, {"step": _is_count, "figure": _is_figure}),
+        "best": ("best" in content and best is None) or _has(best, {"step": _is_count, "figure": _is_number}),
         "state": isinstance(state, dict) and _are_tensors(state.get("state_dict")),
         "facts": isinstance(content.get("facts"), dict),
         "rows": _is_count(content.get("rows")),
@@ -233,7 +244,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _is_figure(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, float) and not math.isnan(value)
 
 

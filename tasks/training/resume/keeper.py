@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SECONDS = 60.0
 """Between checkpoints, unless saving takes long."""
 SHARE = 0.01
-"""Of the time that may go to saving."""
+"""Largest share of the time that may go to saving."""
 
 
 class CheckpointCallback(Callback):
@@ -160,10 +160,10 @@ class CheckpointCallback(Callback):
         logged = trainer.callback_metrics.get(self._monitor)
         if trainer.sanity_checking or logged is None:
             return
-        figure = -math.inf if math.isnan(logged) else float(logged)
-        if self.best is not None and figure <= self.best.figure:
+        metric = -math.inf if math.isnan(logged) else float(logged)
+        if self.best is not None and metric <= self.best.metric:
             return
-        self.best = Best(trainer.global_step, figure)
+        self.best = Best(trainer.global_step, metric)
         weights = self.average.averaged() if self.average else trainer.strategy.lightning_module_state_dict()
         if is_first():
             self._unwritten = weights

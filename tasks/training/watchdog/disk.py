@@ -23,7 +23,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CHECKPOINTS = 5
 """That there should be room for: two to go on from and the one that is being written, the best weights old and new."""
 OTHERS = 32 * 2**20
-"""Bytes for logs, pictures and the report."""
+"""Bytes for logs, images and the report."""
 
 
 @contextmanager

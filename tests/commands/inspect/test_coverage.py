@@ -25,7 +25,7 @@ SPECS = MobileNetV2Config().specs
 
 
 class Drawn:
-    """Boxes without pictures."""
+    """Boxes without images."""
 
     def __init__(self, boxes: NDArray[np.float32]) -> None:
         self._boxes = boxes
@@ -83,4 +83,4 @@ def test_too_small_for_anything() -> None:
     assert found is not None
     (finding,) = report_coverage(found)
     assert "0% of the training objects meet" in finding.text
-    assert "cut the pictures into parts" in finding.text
+    assert "cut the images into parts" in finding.text

@@ -1,4 +1,4 @@
-"""Pictures that occur twice: in training and in evaluation, within a split, under two classes."""
+"""Images that occur twice: in training and in evaluation, within a split, under two classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def noise(seed: int, quality: int = 95) -> bytes:
-    """A picture of 64 coloured tiles."""
+    """An image of 64 coloured tiles."""
     tiles = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     image = np.repeat(np.repeat(tiles, 20, 0), 30, 1)
     data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality)
@@ -58,7 +58,7 @@ def test_leaks_and_duplicates(tmp_path: Path) -> None:
     ]
     assert findings[0].cases == [f"{tmp_path}/train/a/1.jpg is byte for byte {tmp_path}/val/a/5.jpg"]
     assert findings[1].cases == [f"{tmp_path}/train/a/2.jpg looks like {tmp_path}/train/b/3.jpg"]
-    assert findings[3].text.endswith("(a, b): one picture is of two classes; keep it in the right one")
+    assert findings[3].text.endswith("(a, b): one image is of two classes; keep it in the right one")
     same = report_groups([[Place("train", 3), Place("val", 1)]], {"train": readings["train"], "val": readings["train"]})
     assert [f.kind for f in same] == ["leak between train and val", "duplicate of two classes"]
 

@@ -1,4 +1,4 @@
-"""Which pictures look the same. The hash is checked by hand, the search against all pairs."""
+"""Which images look the same. The hash is checked by hand, the search against all pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tasks.commands.inspect.fingerprint import MAX_BITS, THUMBNAIL, difference_hash, same_pictures, thumbnail
+from tasks.commands.inspect.fingerprint import MAX_BITS, THUMBNAIL, difference_hash, same_images, thumbnail
 from tasks.data.files.images import decode_stored
 from tests.data.builders import jpeg, picture
 
@@ -33,7 +33,7 @@ def test_pictures_and_their_copies() -> None:
     every = [*pictures, *copies]
     hashes = np.array([difference_hash(image.mean(axis=2).astype(np.uint8)) for image in every], dtype=np.uint64)
     thumbnails = np.stack([thumbnail(image) for image in every])
-    assert same_pictures(hashes, thumbnails) == [[3, 20, 21], [7, 22], [11, 23]]
+    assert same_images(hashes, thumbnails) == [[3, 20, 21], [7, 22], [11, 23]]
 
 
 def test_search_finds_what_all_pairs_find() -> None:
@@ -46,16 +46,16 @@ def test_search_finds_what_all_pairs_find() -> None:
     same[:, ::2] = 100
     pairs = [[i, j] for i in range(400) for j in range(i + 1, 400) if int(every[i] ^ every[j]).bit_count() <= MAX_BITS]
     assert pairs == [[i, 300 + i] for i in range(100)]
-    assert same_pictures(every, same) == pairs
+    assert same_images(every, same) == pairs
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_flat_pictures_are_not_compared(count: int) -> None:
     thumbnails = np.full((count, THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
-    assert same_pictures(np.zeros(count, np.uint64), thumbnails) == []
+    assert same_images(np.zeros(count, np.uint64), thumbnails) == []
 
 
 def test_equal_hash_other_picture() -> None:
     image = picture(80, 80)
     thumbnails = np.stack([thumbnail(image), thumbnail(255 - image)])
-    assert same_pictures(np.zeros(2, np.uint64), thumbnails) == []
+    assert same_images(np.zeros(2, np.uint64), thumbnails) == []

@@ -1,4 +1,4 @@
-"""Every picture is looked at, whatever is wrong with some of them."""
+"""Every image is looked at, whatever is wrong with some of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_all_faults_of_a_split_with_boxes(tmp_path: Path) -> None:
     folder = tmp_path / "train2017"
     (folder / "0003.jpg").write_bytes((folder / "0003.jpg").read_bytes()[:900])
     (folder / "0004.jpg").write_bytes(jpeg(picture(200, 160)))
-    (folder / "0005.jpg").write_text("not a picture")
+    (folder / "0005.jpg").write_text("not an image")
     data = CocoDetection(tmp_path, "train2017")
     (folder / "0006.jpg").unlink()
     reading = read(data, frozenset({str(folder / "0006.jpg")}))

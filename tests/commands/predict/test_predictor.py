@@ -10,7 +10,7 @@ import tasks.predict
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
 from tasks.data.transforms.deeplab import WholeImage
-from tasks.drawing.predictions import Row, draw_answers, draw_panel
+from tasks.drawing.predictions import Row, draw_panel, draw_predictions
 from tasks.predictor import best_classes
 from tests.commands.predict.models import NAMES, predictor
 from tests.data.builders import picture
@@ -36,7 +36,7 @@ def test_every_head_answers_about_pictures_of_any_size() -> None:
 
 
 def test_is_what_the_modules_compute() -> None:
-    """A picture of the model's size goes through no resizing: the oracle is the plain forward pass."""
+    """An image of the model's size goes through no resizing: the oracle is the plain forward pass."""
     model = predictor("classification")
     image = picture(64, 64)
     plain = model.model.heads["classification"](
@@ -78,7 +78,7 @@ def test_wrong_arrays_and_heads() -> None:
     answer = model(picture(8, 9))
     with pytest.raises(InputError, match=r"the model has no head 'detection'; it has classification"):
         answer["detection"]
-    with pytest.raises(InputError, match=r"about an image of \(8, 9\) on one of \(9, 8\)"):
+    with pytest.raises(InputError, match=r"for an image of \(8, 9\) on one of \(9, 8\)"):
         model.draw(picture(9, 8), answer)
 
 
@@ -91,13 +91,13 @@ def test_draws_where_the_answers_are_and_nowhere_else() -> None:
         "mask": LabelMask(mask),
     }
     names = {"boxes": NAMES, "mask": ("background", "sea")}
-    drawn = draw_answers(image, answers, names, score=0.5, overlay=0.5, top=5)
+    drawn = draw_predictions(image, answers, names, score=0.5, overlay=0.5, top=5)
     assert (image == 128).all()
     assert (drawn[:150, :149] == 128).all(), "background stays"
     assert drawn[120, 250].tolist() == [128, 64, 64], "half of VOC's dark red, (128, 0, 0)"
     legend = drawn[160:, :100].astype(int)
     assert (np.abs(legend - [128, 0, 0]).max(axis=2) < 2).any(), "the colour is in the legend"
-    hidden = draw_answers(image, {"boxes": answers["boxes"]}, names, score=0.95, overlay=0.5, top=5)
+    hidden = draw_predictions(image, {"boxes": answers["boxes"]}, names, score=0.95, overlay=0.5, top=5)
     assert (hidden == image).all()
 
 
@@ -112,7 +112,7 @@ def test_a_panel_fits_every_picture(size: tuple[int, int], at_bottom: bool) -> N
 
 def test_a_foreign_answer_cannot_be_drawn() -> None:
     with pytest.raises(InputError, match=r"head pose: answers with str, which cannot be drawn"):
-        draw_answers(picture(9, 9), {"pose": "standing"}, {}, score=0, overlay=1, top=1)
+        draw_predictions(picture(9, 9), {"pose": "standing"}, {}, score=0, overlay=1, top=1)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbone.errors import InputError
-from tasks.data.files.sources import Names, Picture, Video, find, output_stem
+from tasks.data.files.sources import ImageSource, Names, Video, find, output_stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,15 +46,15 @@ def test_a_pattern(tmp_path: Path) -> None:
     assert files(f"{tmp_path}/*/*.jpg") == ["x/a.jpg", "x/b.jpg", "y/a.jpg"]
     assert files(f"{tmp_path}/**/*.png") == ["y/c.png"]
     odd = tree(tmp_path, "odd[1].jpg") / "odd[1].jpg"
-    assert find(str(odd)) == [Picture("odd[1].jpg", str(odd))], "a file that is there is no pattern"
+    assert find(str(odd)) == [ImageSource("odd[1].jpg", str(odd))], "a file that is there is no pattern"
 
 
 def test_a_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = "# mine\nx/a.jpg\n\nhttps://host/p/q.png?s=1\nx/a.jpg\n"
     (tmp_path / "list.txt").write_text(lines, encoding="utf-8")
     assert find(str(tmp_path / "list.txt")) == [
-        Picture("x/a.jpg", str(tmp_path / "x/a.jpg")),
-        Picture("https://host/p/q.png?s=1", "https://host/p/q.png?s=1"),
+        ImageSource("x/a.jpg", str(tmp_path / "x/a.jpg")),
+        ImageSource("https://host/p/q.png?s=1", "https://host/p/q.png?s=1"),
     ]
     assert "1 lines occur before and are left out" in caplog.text
 
@@ -65,8 +65,8 @@ def test_one_of_anything_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"source=camera:9{20}: there is no camera of that number"):
         find(f"camera:{'9' * 20}")
     assert find(f"{tmp_path}/Clip.MP4") == Video("Clip", f"{tmp_path}/Clip.MP4")
-    assert find(f"{tmp_path}/photo") == [Picture("photo", f"{tmp_path}/photo")]
-    assert find("http://host/a.jpg") == [Picture("http://host/a.jpg", "http://host/a.jpg")]
+    assert find(f"{tmp_path}/photo") == [ImageSource("photo", f"{tmp_path}/photo")]
+    assert find("http://host/a.jpg") == [ImageSource("http://host/a.jpg", "http://host/a.jpg")]
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match=r"source=.*text\.mp4: is no video that can be read, or has no frame"):
         VideoReader(Video("text", str(tmp_path / "text.mp4")))
-    with pytest.raises(InputError, match=r"source=camera:93: gives no picture; name another camera"):
+    with pytest.raises(InputError, match=r"source=camera:93: gives no image; name another camera"):
         VideoReader(Video("camera93", 93))
 
 

@@ -12,16 +12,14 @@ from PIL import Image
 from torch import nn
 
 from backbone import InputError, MobileNetV2Config
-from backbone.build import build_backbone
 from backbone.cost import cost
-from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.build import Builder
 from tasks.cli.loading import load_model
 from tasks.commands.job import Job
 from tasks.commands.profile import comparison as comparisons
 from tasks.commands.profile import table
-from tasks.commands.profile.models import Measured, WithHead
+from tasks.commands.profile.models import Measured, WithHeads
 from tasks.commands.profile.report import profile
 from tasks.config.profile import ProfileConfig
 from tasks.config.run import Command, Mode, RunConfig
@@ -112,7 +110,7 @@ def test_table_3_names_its_printing(
 def test_parts_are_the_whole() -> None:
     head = SSDLiteConfig()
     config = MobileNetV2Config()
-    model = WithHead(build_backbone(config, head.taps), build_head(head, config.specs, num_classes=80, image_size=320))
+    model = WithHeads.build(config, {"head": head}, num_classes=80, image_size=320)
     found = cost(model, (1, 3, 320, 320))
     rows = table.parts(model, found)
     assert [row.name for row in rows][:3] == ["stem", "stage1", "stage2"]

@@ -40,7 +40,7 @@ def test_every_answer_has_its_experiment() -> None:
 
 def test_means_over_seeds() -> None:
     def row(linear: str, seed: str, figure: float | None) -> Row:
-        return Row(name=f"{linear}{seed}", varied={"linear": linear, "seed": seed}, figure=figure)
+        return Row(name=f"{linear}{seed}", varied={"linear": linear, "seed": seed}, metric=figure)
 
     rows = [row("true", "1", 0.5), row("true", "2", 0.7), row("false", "1", 0.4), row("false", "2", None)]
     found = means(rows)
@@ -48,4 +48,4 @@ def test_means_over_seeds() -> None:
         Mean({"linear": "true"}, 2, 0.6, pytest.approx(0.02**0.5)),
         Mean({"linear": "false"}, 1, 0.4, None),
     ]
-    assert means([Row(name="a", varied={"linear": "true"}, figure=0.5)]) == []
+    assert means([Row(name="a", varied={"linear": "true"}, metric=0.5)]) == []

@@ -98,7 +98,7 @@ def test_every_combination_and_what_came_of_it(
             width, size = float(one.varied["backbone.width"]), int(one.varied["transform.image_size"])
             row.image_size, row.parameters, row.multiply_adds = size, 1000, int(1e6 * width * size**2)
             row.latency_ms, row.machine, row.imagenet = width * size, "a test", True
-            row.published = [{"figure": "top1", "value": 0.7, "source": "a paper", "caveat": ""}]
+            row.published = [{"metric": "top1", "value": 0.7, "source": "a paper", "caveat": ""}]
             row.write(folder)
 
     monkeypatch.setattr(sweep, "_measure", measure)
@@ -107,9 +107,9 @@ def test_every_combination_and_what_came_of_it(
     names = [f"width-{width}+image_size-{size}" for width in ("0.35", "0.5") for size in (32, 64)]
     assert begun(folder) == names
     found = json.loads((folder / "sweep.json").read_text())
-    assert (found["figure"], found["split"]) == ("top1", "val")
+    assert (found["metric"], found["split"]) == ("top1", "val")
     assert [row["name"] for row in found["jobs"]] == names
-    assert [row["figure"] for row in found["jobs"]] == [0.175, 0.175, 0.25, 0.25]
+    assert [row["metric"] for row in found["jobs"]] == [0.175, 0.175, 0.25, 0.25]
     assert [row["multiply_adds"] for row in found["jobs"]] == [358400000, 1433600000, 512000000, 2048000000]
     assert found["jobs"][3]["varied"] == {"backbone.width": "0.5", "transform.image_size": "64"}
     with Image.open(folder / "sweep.png") as picture:

@@ -28,7 +28,7 @@ WORDS = (
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the loss of some steps NaN, and the batch statistics too, as a broken picture would."""
+    """Make the loss of some steps NaN, and the batch statistics too, as a broken image would."""
     usual = VisionTask.training_step
     seen: list[torch.Tensor] = []
 

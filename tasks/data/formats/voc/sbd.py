@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUM_CLASSES = 20
-"""Of SBD, without background."""
+"""Classes of SBD, without background."""
 
 
 def add_sbd(voc: Path, mat_files: Path | None) -> None:

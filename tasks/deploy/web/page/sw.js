@@ -3,7 +3,7 @@
 
 const PREFIX = `trident ${self.registration.scope} `;
 const CACHE = PREFIX + new URL(self.location.href).searchParams.get("v");
-const SHELL = ["./", "style.css", "app.js", "draw.js", "worker.js", "view.js", "answers.js", "model.json", "icon.svg", "manifest.webmanifest"];
+const SHELL = ["./", "style.css", "app.js", "draw.js", "worker.js", "view.js", "predictions.js", "model.json", "icon.svg", "manifest.webmanifest"];
 
 self.addEventListener("install", (event) => {
   self.skipWaiting();

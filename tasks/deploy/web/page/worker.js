@@ -1,6 +1,6 @@
 // Looks at images, away from the page's thread: pixels in, what every head says out.
 
-import { read } from "./answers.js";
+import { read } from "./predictions.js";
 import { look } from "./view.js";
 
 const MOST_PIXELS = 16e6; // what phones let a canvas have

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 JPEG_QUALITIES = (82, 70, 58, 46, 34)
 MAX_JPEG_BYTES = 26_000
-"""A picture that takes more is stored at the next lower quality, so that a page of 200 pairs stays below 15 MB."""
+"""An image that takes more is stored at the next lower quality, so that a page of 200 pairs stays below 15 MB."""
 SHOWN = ("best", "median", "worst")
 
 
@@ -81,16 +81,16 @@ def pair_card(pair: Pair, quality: str) -> Html:
         quality: how well it went, in words.
     """
     sides = (("ground truth", pair.truth, pair.truth_caption), ("prediction", pair.prediction, pair.prediction_caption))
-    halves = [tag("div", picture(image, f"{what}: {said}"), class_="half") for what, image, said in sides]
+    halves = [tag("div", jpeg(image, f"{what}: {said}"), class_="half") for what, image, said in sides]
     return card(tag("div", halves, class_="pair"), pair.truth_caption, f"{quality} · {pair.prediction_caption}")
 
 
 def card(drawn: Child, name: str, said: Child) -> Html:
-    """Pictures and a caption."""
-    return tag("figure", drawn, tag("figcaption", tag("b", name), tag("span", said)), class_="card picture")
+    """Images and a caption."""
+    return tag("figure", drawn, tag("figcaption", tag("b", name), tag("span", said)), class_="card image")
 
 
-def picture(image: NDArray[np.uint8], alt: str) -> Html:
+def jpeg(image: NDArray[np.uint8], alt: str) -> Html:
     """An RGB image (H, W, 3) as an element that holds it."""
     drawn = Image.fromarray(image)
     for quality in JPEG_QUALITIES:

@@ -1,4 +1,4 @@
-"""Writes what was answered about one picture: drawn, as masks, and as an entry of the journal. Called in threads."""
+"""Writes what was answered about one image: drawn, as masks, and as an entry of the journal. Called in threads."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ KINDS = {Detections: DETECTIONS, Classification: CLASSES, LabelMask: MASK}
 
 
 class ResultsWriter:
-    """Where the answers about one picture after the other are written.
+    """Where the answers about one image after the other are written.
 
     Args:
-        pictures: write every picture with the answers drawn on it.
-        hand_back: return the drawn picture too, for a video.
+        images: write every image with the answers drawn on it.
+        hand_back: return the drawn image too, for a video.
     """
 
     def __init__(self, folder: Path, predictor: Predictor, *, pictures: bool, hand_back: bool) -> None:
@@ -49,10 +49,10 @@ class ResultsWriter:
         self.hand_back = hand_back
 
     def write(self, loaded: Loaded, prediction: Prediction | None, image_id: int) -> tuple[Entry, Pixels | None]:
-        """Write the files of one picture.
+        """Write the files of one image.
 
         Returns:
-            Its entry, and the drawn picture if it is to be handed back.
+            Its entry, and the drawn image if it is to be handed back.
         Raises:
             InputError: a file cannot be written, or the answer is of an unknown kind or broken.
         """
@@ -71,11 +71,11 @@ class ResultsWriter:
 
     def _plain(self, prediction: Prediction, name: str, image_id: int) -> dict[str, dict[str, Any]]:
         """The answers for the journal; masks are written."""
-        kinds = {head: kind_of(head, answer) for head, answer in prediction.answers.items()}
+        kinds = {head: kind_of(head, answer) for head, answer in prediction.by_head.items()}
         parts = suffixes(kinds)
         labels: Mapping[str, LabelMap] = self.predictor.labels
         plain: dict[str, dict[str, Any]] = {}
-        for head, answer in prediction.answers.items():
+        for head, answer in prediction.by_head.items():
             if isinstance(answer, Detections):
                 plain[head] = {DETECTIONS: result_entries(image_id, answer, labels[head])}
             elif isinstance(answer, Classification):
@@ -102,7 +102,7 @@ def kind_of(head: str, answer: object) -> str:
 
 
 def write_jpeg(image: Pixels, path: Path) -> None:
-    """Write an RGB picture (H, W, 3), whole or not at all.
+    """Write an RGB image (H, W, 3), whole or not at all.
 
     Raises:
         InputError: the file cannot be written, or a side has more pixels than JPEG can say.

@@ -1,4 +1,4 @@
-"""Files of one picture, and how many pictures are in memory together."""
+"""Files of one image, and how many images are in memory together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from backbone.errors import InputError
-from tasks.commands.predict.desk import ResultsWriter, kind_of, write_jpeg
 from tasks.commands.predict.job import batches
 from tasks.commands.predict.reading import PIXELS_AHEAD, Loaded
+from tasks.commands.predict.writer import ResultsWriter, kind_of, write_jpeg
 from tests.commands.predict.models import IDS, predictor
 from tests.data.builders import picture
 
@@ -23,8 +23,8 @@ def test_every_head_of_a_joint_model_is_written(tmp_path: Path) -> None:
     model = predictor("detection", "detection_2", "segmentation", "classification")
     model.score = 1.0  # a hundred boxes are noise, which JPEG does not keep
     image = picture(240, 360)
-    desk = ResultsWriter(tmp_path, model, pictures=True, hand_back=True)
-    entry, drawn = desk.write(Loaded("a/x.png", "a/x", image), model(image), 5)
+    writer = ResultsWriter(tmp_path, model, pictures=True, hand_back=True)
+    entry, drawn = writer.write(Loaded("a/x.png", "a/x", image), model(image), 5)
     assert {head: next(iter(answer)) for head, answer in entry.answers.items()} == {
         "detection": "detections", "detection_2": "detections", "segmentation": "mask", "classification": "classes",
     }  # fmt: skip
@@ -38,8 +38,8 @@ def test_every_head_of_a_joint_model_is_written(tmp_path: Path) -> None:
 
 
 def test_a_picture_without_an_answer_writes_nothing(tmp_path: Path) -> None:
-    desk = ResultsWriter(tmp_path, predictor("classification"), pictures=True, hand_back=False)
-    entry, drawn = desk.write(Loaded("x.jpg", "x", error="x.jpg: broken"), None, 0)
+    writer = ResultsWriter(tmp_path, predictor("classification"), pictures=True, hand_back=False)
+    entry, drawn = writer.write(Loaded("x.jpg", "x", error="x.jpg: broken"), None, 0)
     assert (entry.error, entry.image_id, drawn) == ("x.jpg: broken", 0, None)
     assert not list(tmp_path.iterdir())
 

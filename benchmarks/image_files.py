@@ -1,4 +1,4 @@
-"""Pictures for the benchmarks that read files: those of a folder, or drawn ones."""
+"""Images for the benchmarks that read files: those of a folder, or drawn ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clouds(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint
 
 @contextmanager
 def picture_files(folder: Path | None, draw: Callable[[Path], None]) -> Iterator[list[Path]]:
-    """The pictures in `folder` and its sub-folders; without one, those that `draw` makes in a temporary folder."""
+    """The images in `folder` and its sub-folders; without one, those that `draw` makes in a temporary folder."""
     with tempfile.TemporaryDirectory() as temporary:
         if folder is None:
             folder = Path(temporary)

@@ -1,4 +1,4 @@
-"""Figures on the page: tiles, bars for every class, a confusion matrix. Each number carries the one in metrics.json."""
+"""Metrics on the page: tiles, bars for every class, a confusion matrix. Each number carries the one in metrics.json."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def value(number: float | None, key: str | None = None, digits: int = 3) -> Html
         key: its name in metrics.json, if it stands there.
     """
     if number is None:
-        return tag("span", "–", class_="none", data_figure=key)
-    return tag("data", f"{number:.{digits}f}", value=repr(number), data_figure=key)
+        return tag("span", "–", class_="none", data_metric=key)
+    return tag("data", f"{number:.{digits}f}", value=repr(number), data_metric=key)
 
 
-def tiles(figures: Sequence[tuple[str, str, float | None]], references: Sequence[Reference] = ()) -> Html:
-    """Large figures.
+def tiles(metrics: Sequence[tuple[str, str, float | None]], references: Sequence[Reference] = ()) -> Html:
+    """Large metrics.
 
     Args:
-        figures: name in words, key in metrics.json, value; the first is the main one.
+        metrics: name in words, key in metrics.json, value; the first is the main one.
         references: published figures, by that key.
     """
     boxes = []
-    for place, (words, key, number) in enumerate(figures):
+    for place, (words, key, number) in enumerate(metrics):
         beside = [
             tag("small", f"{one.source}: ", tag("b", f"{one.value:.3f}"), f"{one.caveat}", class_="reference")
             for one in references
-            if one.figure == key
+            if one.metric == key
         ]
         boxes.append(
             tag(

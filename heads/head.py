@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -39,8 +40,13 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
 
     Attributes:
         taps: the features that `forward` needs.
+        CLASS_ROWS: pattern of the names of tensors that have a row for each class, several times over where a cell has
+            several boxes; nothing: the head does not tell.
+        BACKGROUND: rows before those of the classes.
     """
 
+    CLASS_ROWS: ClassVar[str] = ""
+    BACKGROUND: ClassVar[int] = 0
     taps: list[str]
 
     @abstractmethod
@@ -74,3 +80,39 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
     def select_classes(self, tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
         """Select, of converted tensors that know more classes, those of the data's `ids`; others stay."""
         return tensors
+
+    def classes_in(self, tensors: Mapping[str, Tensor], num_classes: int) -> int | None:
+        """Number of classes of weights under this head's names; None: it cannot be told.
+
+        Args:
+            num_classes: of this head.
+        """
+        for name, ours in self.state_dict().items():
+            if name in tensors and re.fullmatch(self.CLASS_ROWS, name):
+                repeats = len(ours) // (self.BACKGROUND + num_classes)
+                rows, rest = divmod(len(tensors[name]), repeats)
+                return None if rest else rows - self.BACKGROUND
+        return None
+
+    def with_classes(self, tensors: Mapping[str, Tensor], places: Sequence[int | None]) -> dict[str, Tensor]:
+        """Weights of a head with other classes, fitted to this one's: a new class has this head's values.
+
+        Args:
+            tensors: under this head's names.
+            places: for each class of this head, its place among those of the weights; None: it is new.
+        """
+        fitted = dict(tensors)
+        kept = [index for index, place in enumerate(places) if place is not None]
+        columns = [self.BACKGROUND + place for place in places if place is not None]
+        for name, ours in self.state_dict().items():
+            repeats = len(ours) // (self.BACKGROUND + len(places)) if re.fullmatch(self.CLASS_ROWS, name) else 0
+            if not repeats or name not in tensors or len(tensors[name]) % repeats:
+                continue  # no classes, or of another arrangement
+            if tensors[name].shape[1:] != ours.shape[1:]:
+                continue
+            made = ours.clone().reshape(repeats, -1, *ours.shape[1:])
+            theirs = tensors[name].reshape(repeats, -1, *ours.shape[1:])
+            made[:, : self.BACKGROUND] = theirs[:, : self.BACKGROUND]
+            made[:, [self.BACKGROUND + index for index in kept]] = theirs[:, columns]
+            fitted[name] = made.flatten(0, 1)
+        return fitted

@@ -14,6 +14,7 @@ from heads.kinds import Kind
 from tasks.checkpoints.join_heads import start_heads
 from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, load_into, read_header
 from tasks.checkpoints.public_weights import load_heads, public_labels
+from tasks.checkpoints.starting import start_from
 from tasks.config.heads import part_of
 from tasks.config.run import RunConfig, Task
 from tasks.data import build as data_sets
@@ -117,8 +118,11 @@ class Builder:
         return model.to(memory_format=torch.channels_last) if self._config.trainer.channels_last else model
 
     def starting_model(self, labels: Mapping[str, LabelMap]) -> VisionModel:
-        """The model as a training begins: heads that name weights have them."""
+        """The model as a training begins: that of `checkpoint`, or with heads that name weights."""
         model = self.model(labels)
+        if (path := self._config.checkpoint) is not None:
+            kinds = {name: head.kind for name, head in self.heads.items()}
+            start_from(path, model, labels, kinds, self._config.predict.classes)
         start_heads(self.heads, self.backbone, model, labels)
         return model
 

@@ -32,6 +32,8 @@ TORCHVISIONS_POOL = "4"
 class DeepLabV3(SegmentationHead):
     """Atrous spatial pyramid pooling and a classifier of its cells. Arguments and errors: see `SegmentationHead`."""
 
+    CLASS_ROWS = r"classifier\.(weight|bias)"
+
     def __init__(self, config: DeepLabV3Config, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
         super().__init__(config, specs, taps={"tap": config.tap}, num_classes=num_classes)
         spec = specs[config.tap]

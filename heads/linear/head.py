@@ -39,6 +39,8 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         InputError: the backbone has no such tap.
     """
 
+    CLASS_ROWS = r"classifier\.(weight|bias)"
+
     def __init__(self, config: LinearConfig, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
         super().__init__()
         if config.tap not in specs:

@@ -36,6 +36,8 @@ FOREIGN = {
 class LRASPP(SegmentationHead):
     """A gated projection of a coarse map, classified on a finer one. Arguments and errors: see `SegmentationHead`."""
 
+    CLASS_ROWS = r"(low_)?classifier\.(weight|bias)"
+
     def __init__(self, config: LRASPPConfig, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
         taps = {"tap": config.tap, "low_tap": config.low_tap}
         super().__init__(config, specs, taps=taps, num_classes=num_classes)

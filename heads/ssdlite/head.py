@@ -50,6 +50,8 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         InputError: a tap is not among `specs`.
     """
 
+    CLASS_ROWS = r"class_predictors\.\d+\.1\.(weight|bias)"
+    BACKGROUND = 1
     default_boxes_cxcywh: Tensor
 
     def __init__(

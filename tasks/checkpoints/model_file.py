@@ -186,17 +186,29 @@ def read_checkpoint(path: str) -> dict[str, Tensor]:
     return tensors
 
 
-def load_into(path: str, model: nn.Module, *, left_out: Sequence[str] = ()) -> None:
+def load_into(
+    path: str,
+    model: VisionModel,
+    *,
+    left_out: Sequence[str] = (),
+    classes: Mapping[str, Sequence[int | None]] | None = None,
+) -> None:
     """Every tensor of a checkpoint into a model of the same shape.
 
     Args:
         left_out: heads of the checkpoint that the model is built without; what only they need may be missing in it.
+        classes: by head that has others than the checkpoint: for each of the model's classes its place among those of
+            the checkpoint; None: it is new there, and stays as it is in the model.
 
     Raises:
         InputError: the file is damaged, or a value is not finite; a tensor is missing, too many, or of another shape;
             the message names the first.
     """
     theirs = read_checkpoint(path)
+    for name, places in (classes or {}).items():
+        head: Any = model.heads[name]
+        below = {key.removeprefix(f"heads.{name}."): theirs[key] for key in theirs if key.startswith(f"heads.{name}.")}
+        theirs |= {f"heads.{name}.{key}": tensor for key, tensor in head.with_classes(below, places).items()}
     ours = model.state_dict()
     wrong = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     for name in [name for name in theirs if name not in ours]:
@@ -222,7 +234,7 @@ def _header(command: Command, labels: Mapping[str, LabelMap], model: VisionModel
 
     written = copy.deepcopy(command.written)
     backbone = written["backbone"]
-    source = backbone.get("weights")
+    source = backbone.get("weights") or written.get("checkpoint")
     if isinstance(model.backbone, MobileNet):
         backbone |= {
             "weights": None,

@@ -17,6 +17,8 @@ from tasks.data.transforms.config import ImageNetTransformConfig, Interpolation,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import Tensor, nn
+
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
@@ -73,26 +75,53 @@ def load_heads(source: str, model: VisionModel, labels: Mapping[str, LabelMap], 
         as_theirs = known is not None and all(getattr(transform, name) == known[name] for name in known)
         log.info("images are looked at%s: %s", f" as {weights.origin}'s authors did" * as_theirs, _told(transform))
     for name, head in model.heads.items():
-        ours = {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
-        theirs = head.convert_state_dict(weights.tensors)  # type: ignore[operator]
-        theirs = head.select_classes(theirs, labels[name].ids)  # type: ignore[operator]
-        missing = [key for key in ours if key not in theirs]
-        if missing:
-            raise InputError(
-                f"checkpoint={source}: holds no weights for head {name} ({missing[0]} and {len(missing) - 1} more); "
-                "use it as backbone.weights and train the head"
-            )
-        wrong = [key for key in ours if ours[key].shape != theirs[key].shape]
-        if wrong:
-            raise InputError(
-                f"checkpoint={source}: its head does not fit: {wrong[0]} is {tuple(theirs[wrong[0]].shape)}, wanted "
-                f"{tuple(ours[wrong[0]].shape)} for the {labels[name].num_classes} classes of the data; use data with"
-                " its classes, or the weights as backbone.weights"
-            )
-        log.info("head %s: %d tensors loaded", name, len(ours))
-        with torch.no_grad():
-            for key, value in ours.items():
-                value.copy_(theirs[key])
+        theirs = convert_head(source, name, head)
+        load_head(source, name, head, head.select_classes(theirs, labels[name].ids), labels[name])  # type: ignore[operator]
+
+
+def convert_head(source: str, name: str, head: nn.Module) -> dict[str, Tensor]:
+    """Tensors of public weights for a head, under its names.
+
+    Args:
+        name: of the head.
+    Raises:
+        InputError: they have none, or not all.
+    """
+    theirs: dict[str, Tensor] = head.convert_state_dict(read(source).tensors)  # type: ignore[operator]
+    missing = [key for key in _tensors_of(head) if key not in theirs]
+    if missing:
+        raise InputError(
+            f"checkpoint={source}: holds no weights for head {name} ({missing[0]} and {len(missing) - 1} more); "
+            "use it as backbone.weights and train the head"
+        )
+    return theirs
+
+
+def load_head(source: str, name: str, head: nn.Module, theirs: Mapping[str, Tensor], labels: LabelMap) -> None:
+    """Load a head from tensors under its names.
+
+    Args:
+        name, labels: of the head, for messages.
+    Raises:
+        InputError: one is of another shape.
+    """
+    ours = _tensors_of(head)
+    wrong = [key for key in ours if ours[key].shape != theirs[key].shape]
+    if wrong:
+        raise InputError(
+            f"checkpoint={source}: its head does not fit: {wrong[0]} is {tuple(theirs[wrong[0]].shape)}, wanted "
+            f"{tuple(ours[wrong[0]].shape)} for the {labels.num_classes} classes of the data; use data with"
+            " its classes, or the weights as backbone.weights"
+        )
+    log.info("head %s: %d tensors loaded", name, len(ours))
+    with torch.no_grad():
+        for key, value in ours.items():
+            value.copy_(theirs[key])
+
+
+def _tensors_of(head: nn.Module) -> dict[str, Tensor]:
+    """Tensors that weights must have; the counters of batches are none of them."""
+    return {key: value for key, value in head.state_dict().items() if not key.endswith("num_batches_tracked")}
 
 
 def public_labels(source: str, task: Task, classes: Sequence[str] | None) -> LabelMap:

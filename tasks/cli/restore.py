@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose
@@ -32,6 +33,8 @@ FIXED = ("backbone", "head")
 """Groups whose option itself cannot be changed: the weights are of that kind."""
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
+NEW_HEAD = "heads@heads."
+MISSING = object()
 BUILT_IN = "shapes"
 """Data that is drawn wherever its folder is."""
 
@@ -48,6 +51,11 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     path = str(composed.artifact or composed.checkpoint)
     what = f"checkpoint={path}" if composed.artifact is None else f"artifact={path}"
     said = _said(overrides)
+    if composed.artifact is None and "backbone.weights" in said:
+        raise InputError(
+            f"{what}, {said['backbone.weights'].input_line}: give one of them; a checkpoint has its backbone's weights,"
+            " and backbone.weights=FILE starts a training with new heads"
+        )
     without_data = composed.mode is Mode.predict and "data" not in said
     if composed.artifact is None and is_foreign(path):
         return _with_public_weights(composed, path, overrides, without_data=without_data)
@@ -56,10 +64,11 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         if composed.artifact is not None and key.partition(".")[0] in (*FIXED, "heads") and "." in key:
             raise InputError(f"{what}: its backbone and heads are in the file; leave {override.input_line} out")
     check_choices(what, header.choices, GROUPS)
+    of_experiment = _experiment(overrides, said)
     groups: dict[str, str] = {}
     for group in GROUPS[:-1] if without_data else GROUPS:
         _check_option(what, group, header.choices, said)
-        if group not in said and (option := header.choices[group]) is not None:
+        if group not in said and group not in of_experiment.groups and (option := header.choices[group]) is not None:
             check_known(what, group, option)
             groups[group] = option
     words = [f"{group}={option}" for group, option in groups.items()] + [f"data={NO_DATA}"] * without_data
@@ -69,22 +78,59 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
             check_ours(what, f"{group}={option}", config[group])
     for section in SECTIONS:
         saved = header.config.get(section)
-        if saved is None or section in said or (section == "data" and without_data):
+        if saved is None or section in {*said, *of_experiment.groups} or (section == "data" and without_data):
             continue
         _restore(config, section, saved, what, header, said)
+        for key, value_there in of_experiment.values.items():
+            if key.startswith(f"{section}.") and OmegaConf.select(config, key, default=MISSING) is not MISSING:
+                OmegaConf.update(config, key, value_there)
         for key, override in said.items():
             if key.startswith(f"{section}."):
                 value: Any = override.value()
                 OmegaConf.update(config, key, value)
-    if not without_data and "data" not in said:
+    if not without_data and "data" not in {*said, *of_experiment.groups}:
         _check_folder(config, header, what, said)
     if isinstance(header, ArtifactHeader):
         _fit_artifact(config, header, what)
-    if config.mode is Mode.predict and config.predict.classes is not None:
+    if config.mode in (Mode.predict, Mode.train) and config.predict.classes is not None:
         raise InputError(
             f"predict.classes={list(config.predict.classes)}: {what} knows the names of its classes; leave it out"
         )
     return config
+
+
+@dataclass(frozen=True, slots=True)
+class _Experiment:
+    """What `experiment=NAME` changes: data, and values of the sections that a checkpoint has, by their full key."""
+
+    groups: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _experiment(overrides: Sequence[str], said: Mapping[str, Override]) -> _Experiment:
+    """Compare the configuration with that of the same words without the experiment."""
+    if "experiment" not in said:
+        return _Experiment()
+    others = [word for word in overrides if word.partition("=")[0] != "experiment"]
+    with_it = compose("config", overrides=list(overrides), return_hydra_config=True)
+    chosen = [str(said[group].input_line) for group in GROUPS if group in said]
+    plain = compose("config", overrides=chosen, return_hydra_config=True).hydra.runtime.choices
+    options = {group: option for group, option in with_it.hydra.runtime.choices.items() if group in GROUPS}
+    alike = [f"{group}={option}" for group, option in options.items() if group not in said and option is not None]
+    without = compose("config", overrides=[*alike, *others])
+    masked = [OmegaConf.masked_copy(one, [*SECTIONS]) for one in (with_it, without)]
+    theirs, before = (_leaves(OmegaConf.to_container(one)) for one in masked)
+    values = {key: value for key, value in theirs.items() if before.get(key, MISSING) != value}
+    groups = tuple(group for group in ("data",) if options.get(group) != plain.get(group))
+    return _Experiment(groups, values)
+
+
+def _leaves(node: Any, where: str = "") -> dict[str, Any]:
+    """Values of plain data by their full key; lists are values."""
+    if not isinstance(node, dict):
+        return {where: node}
+    below = [_leaves(value, f"{where}.{name}" if where else str(name)) for name, value in node.items()]
+    return {key: leaf for leaves in below for key, leaf in leaves.items()}
 
 
 def _said(overrides: Sequence[str]) -> dict[str, Override]:
@@ -140,6 +186,13 @@ def _restore(
             raise InputError(f"{what}: its header is damaged: {section} is no mapping of keys to values")
         if section == "heads":
             chosen = _chosen(what, saved, config.only)
+            for key in said:
+                name = key.removeprefix(NEW_HEAD)
+                if key.startswith(NEW_HEAD) and name not in chosen:
+                    raise InputError(
+                        f"{key}: {what} has no head {name}, it has {', '.join(saved)}; heads of several runs are joined"
+                        " by backbone.weights=FILE and heads.NAME.weights=FILE, without checkpoint"
+                    )
             config.heads = {name: _head(name, chosen[name], config, what, header, said) for name in chosen}
             return
         if section == "data" and saved.get("parts"):

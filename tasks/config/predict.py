@@ -38,7 +38,8 @@ class PredictConfig:
     max_side: int | None = 2048
     """A model that takes images at their own size sees larger ones shrunk to this longer side; null: as they are."""
     classes: list[str] | None = None
-    """Names of public weights' classes; null: ImageNet's 1000, or VOC's 21 for segmentation."""
+    """Names of public weights' classes, to predict or to start a training from them; null: those of ImageNet, VOC or
+    COCO where they are as many."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers", "top", "max_frames"):

@@ -68,7 +68,8 @@ class RunConfig:
     """Where everything of this run goes; null: runs/<task>/<time>."""
     seed: int = 0
     checkpoint: str | None = None
-    """A run's model.safetensors, to evaluate, to predict with or to export."""
+    """A run's model.safetensors, or public weights with their heads: to evaluate, to predict with, to export, or to
+    start a training from, with other classes too: predictors of classes that are called the same are kept."""
     distill: str | None = None
     """A run's model.safetensors that a training learns from beside the labels: every head from the one of its name."""
     artifact: str | None = None
@@ -114,18 +115,8 @@ class RunConfig:
             raise InputError(
                 "mode=evaluate: give checkpoint=FILE or artifact=FILE, or predictions=FILE with data.annotations=FILE"
             )
-        if self.mode is Mode.train and self.checkpoint is not None:
-            raise InputError(
-                f"checkpoint={self.checkpoint}: training does not start from a checkpoint; "
-                "start the backbone from it with backbone.weights=FILE, or evaluate it with mode=evaluate"
-            )
-        if self.mode is Mode.train and isinstance(self.backbone, MobileNetConfig) and self.backbone.weights is None:
-            for name, free in (("freeze_at", "null"), ("freeze_bn", "false")):
-                if value := getattr(self.backbone, name):
-                    raise InputError(
-                        f"backbone.{name}={value}: a backbone from a random start has nothing worth keeping; give"
-                        f" backbone.weights=FILE, or say backbone.{name}={free}"
-                    )
+        if self.mode is Mode.train:
+            self._check_start()
         if self.mode is Mode.profile and self.checkpoint is not None:
             raise InputError(
                 f"checkpoint={self.checkpoint}: mode=profile measures a configuration and needs no weights; "
@@ -157,6 +148,22 @@ class RunConfig:
             raise InputError(f"evaluation.multi_scale=true: is for task=segmentation, not task={self.task.value}")
         if self.mode is not Mode.evaluate and self.predictions is not None:
             raise InputError(f"predictions={self.predictions}: needs mode=evaluate")
+
+    def _check_start(self) -> None:
+        """Check what a training starts from."""
+        for name, head in (self.heads or {}).items():
+            if self.checkpoint is not None and head.weights is not None:
+                raise InputError(
+                    f"checkpoint={self.checkpoint}, heads.{name}.weights={head.weights}: give one of them; heads of"
+                    " several runs are joined by backbone.weights=FILE and heads.NAME.weights=FILE"
+                )
+        is_random = isinstance(self.backbone, MobileNetConfig) and (self.backbone.weights or self.checkpoint) is None
+        for name, free in (("freeze_at", "null"), ("freeze_bn", "false")):
+            if is_random and (value := getattr(self.backbone, name)):
+                raise InputError(
+                    f"backbone.{name}={value}: a backbone from a random start has nothing worth keeping; give"
+                    f" backbone.weights=FILE or checkpoint=FILE, or say backbone.{name}={free}"
+                )
 
     def _check_artifact(self) -> None:
         if self.mode is Mode.export and self.checkpoint is None:

@@ -99,3 +99,24 @@ def test_a_checkpoint_with_another_version_s_keys(
     header.config[section][key] = value
     with pytest.raises(InputError, match=rf"model\.safetensors: {message}.*another one wrote it; use that version, or"):
         restored(tmp_path, header)
+
+
+def test_a_training_starts_from_a_checkpoint(tmp_path: Path, header: Header) -> None:
+    """What an experiment and the command say goes before what the checkpoint says; its data only without others."""
+    header.config["backbone"]["freeze_bn"] = True
+    header.config["head"]["dropout"] = 0.3
+    data = ("data=voc", "data.root=x")
+    config = restored(tmp_path, header, *data, "head.channels=16", mode=Mode.train)
+    assert (config.backbone.freeze_bn, config.head.dropout, config.head.channels) == (True, 0.3, 16)
+    assert config.transform.image_size == 65
+    header.choices |= {"task": "classification", "head": "linear", "transform": "imagenet"}
+    header.config |= {"head": {"label_smoothing": 0.3, "dropout": 0.3}, "transform": {"min_area": 0.1}}
+    experiment = ("data.root=x", "experiment=fine_tune")
+    config = restored(tmp_path, header, *experiment, "head.dropout=0.4", mode=Mode.train)
+    assert (config.head.label_smoothing, config.head.dropout, config.backbone.freeze_at) == (0.0, 0.4, "last")
+    assert (config.transform.min_area, config.backbone.freeze_bn) == (0.35, True)
+    assert isinstance(config.data, FolderConfig)
+    with pytest.raises(InputError, match=r"backbone.weights=y: give one of them; a checkpoint has its backbone's"):
+        restored(tmp_path, header, *data, "backbone.weights=y", mode=Mode.train)
+    with pytest.raises(InputError, match=r"predict.classes=\['a'\]: checkpoint=.* knows the names of its classes"):
+        restored(tmp_path, header, *data, "predict.classes=[a]", mode=Mode.train)

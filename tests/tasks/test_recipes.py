@@ -59,6 +59,7 @@ def test_few_pictures_leave_the_backbone_as_it_is() -> None:
 )
 def test_a_random_start_is_not_frozen(word: str, remedy: str) -> None:
     with pytest.raises(
-        InputError, match=f"nothing worth keeping; give backbone.weights=FILE, or say backbone.{remedy}"
+        InputError,
+        match=f"nothing worth keeping; give backbone.weights=FILE or checkpoint=FILE, or say backbone.{remedy}",
     ):
         composed(f"backbone.{word}")

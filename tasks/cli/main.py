@@ -17,12 +17,16 @@ from tasks.cli.leaving import FAILED, CommandFailed, _errors_explained, _exit, h
 from tasks.cli.loading import load_model
 from tasks.commands import dispatch
 from tasks.config.renamed import with_new_names
+from tasks.config.run import NO_DATA
 from tasks.distributed.launch import launch, processes
 from tasks.distributed.starter import end_with_parent
 from tasks.distributed.world import check, started
 
 HELP = {"--help", "-h"}
 SWEEP = {"--multirun", "-m"}
+WITHOUT_DATA = {"mode=profile", "mode=latency"}
+"""They ask what a network costs: that of the paper, not what the built-in data is trained with."""
+BRING_DATA = ("data", "checkpoint", "artifact")
 
 
 def run() -> None:
@@ -33,6 +37,9 @@ def run() -> None:
     register()
     words = sys.argv[1:] = with_new_names(sys.argv[1:], hint)
     words = literal_words(words, is_sweep=bool(SWEEP.intersection(words)))
+    mode = next((place for place, word in enumerate(words) if word in WITHOUT_DATA), None)
+    if mode is not None and not any(word.lstrip("+~").startswith(BRING_DATA) for word in words):
+        words.insert(mode, f"data={NO_DATA}")
     with _errors_explained():
         if any(word.startswith("-") for word in words):
             check_flags(words)

@@ -16,7 +16,7 @@ from backbone.errors import InputError
 from tasks.checkpoints.model_file import GROUPS, is_foreign, read_header
 from tasks.cli.untrusted import NAME, TARGET, check_choices, check_known, check_ours, lay_over
 from tasks.config.heads import nearest
-from tasks.config.run import Mode, Task
+from tasks.config.run import NO_DATA, Mode, Task
 from tasks.data.transforms.config import ImageNetTransformConfig
 from tasks.deploy.header import ArtifactHeader, read_artifact
 
@@ -31,8 +31,6 @@ SECTIONS = ("backbone", "head", "heads", "transform", "data", "evaluation")
 """Parts of the configuration that a checkpoint brings along."""
 FIXED = ("backbone", "head")
 """Groups whose option itself cannot be changed: the weights are of that kind."""
-NO_DATA = "folder"
-"""Data that changes nothing else in a configuration, for a mode that needs none."""
 NEW_HEAD = "heads@heads."
 MISSING = object()
 BUILT_IN = "shapes"

@@ -20,6 +20,9 @@ from tasks.config.profile import ProfileConfig
 from tasks.config.search import SearchConfig
 from tasks.config.training import AUTO, OptimConfig, TrainerConfig
 
+NO_DATA = "folder"
+"""Data that changes nothing else in a configuration, for a mode that needs none."""
+
 
 class Task(Enum):
     """Which kind of head, or several."""

@@ -156,7 +156,7 @@ def test_latency_leaves_the_threads_as_they_were() -> None:
 def test_profile_of_a_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = ("profile.sweep=true", "profile.widths=[0.1,0.35]", "profile.sizes=[64,96]", "data.root=nowhere")
+    words = ("profile.sweep=true", "profile.widths=[0.1,0.35]", "profile.sizes=[64,96]")
     assert trident(monkeypatch, *TINY, *words, f"run_dir={tmp_path / 'run'}") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "head.class_predictors" in said

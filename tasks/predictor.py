@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
+Name = TypeVar("Name")
 HeadPrediction: TypeAlias = Classification | Detections | LabelMask
 
 SHOWN = 5
@@ -175,8 +176,12 @@ class Predictor:
         )
 
 
-def best_classes(answer: Classification, names: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The most probable classes and their probabilities; of equal ones the earlier class first."""
+def best_classes(answer: Classification, names: Sequence[Name], count: int) -> list[tuple[Name, float]]:
+    """The most probable classes and their probabilities; of equal ones the earlier class first.
+
+    Args:
+        names: what stands for each class in the result.
+    """
     scores, order = answer.scores.nan_to_num(nan=-1.0).sort(descending=True, stable=True)
     best = zip(scores[:count].tolist(), order[:count].tolist(), strict=True)
     return [(names[index], score) for score, index in best]

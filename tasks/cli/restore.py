@@ -16,7 +16,7 @@ from backbone.errors import InputError
 from tasks.checkpoints.model_file import GROUPS, is_foreign, read_header
 from tasks.cli.untrusted import NAME, TARGET, check_choices, check_known, check_ours, lay_over
 from tasks.config.heads import nearest
-from tasks.config.run import NO_DATA, Mode, Task
+from tasks.config.run import NO_DATA, PREDICTING, Mode, Task
 from tasks.data.transforms.config import ImageNetTransformConfig
 from tasks.deploy.header import ArtifactHeader, read_artifact
 
@@ -54,7 +54,7 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
             f"{what}, {said['backbone.weights'].input_line}: give one of them; a checkpoint has its backbone's weights,"
             " and backbone.weights=FILE starts a training with new heads"
         )
-    without_data = composed.mode is Mode.predict and "data" not in said
+    without_data = composed.mode in PREDICTING and "data" not in said
     if composed.artifact is None and is_foreign(path):
         return _with_public_weights(composed, path, overrides, without_data=without_data)
     header = read_header(path) if composed.artifact is None else read_artifact(path)
@@ -90,7 +90,7 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         _check_folder(config, header, what, said)
     if isinstance(header, ArtifactHeader):
         _fit_artifact(config, header, what)
-    if config.mode in (Mode.predict, Mode.train) and config.predict.classes is not None:
+    if config.mode in (*PREDICTING, Mode.train) and config.predict.classes is not None:
         raise InputError(
             f"predict.classes={list(config.predict.classes)}: {what} knows the names of its classes; leave it out"
         )

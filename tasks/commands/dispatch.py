@@ -97,6 +97,10 @@ def _check_files(config: RunConfig) -> None:
         if (annotations := getattr(config.data, "annotations", None)) is not None:  # without: the command tells how
             existing(annotations, "data.annotations")
             existing(config.predictions, "predictions")
+    elif config.mode is Mode.demo:
+        from tasks.commands.demo.server import check_address
+
+        check_address(config.demo.host, config.demo.port)
     elif config.mode not in (Mode.profile, Mode.latency, Mode.predict):
         check_places(config.data, config.task.value, need_train=config.needs_train)
 
@@ -150,6 +154,10 @@ def _run(
                 job, config.predict, config.trainer,
                 checkpoint=config.checkpoint, artifact=config.artifact, source=str(config.source),
             )  # fmt: skip
+        case Mode.demo:
+            from tasks.commands.demo.job import demo
+
+            demo(job, config.demo, config.predict, checkpoint=config.checkpoint, artifact=config.artifact)
         case Mode.inspect:
             from tasks.commands.inspect.report import inspect
 

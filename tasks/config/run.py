@@ -9,6 +9,7 @@ from typing import Any
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from heads.kinds import Kind
+from tasks.config.demo import DemoConfig
 from tasks.config.evaluation import EvaluationConfig
 from tasks.config.export import ExportConfig
 from tasks.config.heads import HeadConfig, check_heads, check_kind
@@ -45,6 +46,11 @@ class Mode(Enum):
     pack = "pack"
     latency = "latency"
     search = "search"
+    demo = "demo"
+
+
+PREDICTING = (Mode.predict, Mode.demo)
+"""Modes that look at images of no data set."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,12 +77,13 @@ class RunConfig:
     """Where everything of this run goes; null: runs/<task>/<time>."""
     seed: int = 0
     checkpoint: str | None = None
-    """A run's model.safetensors, or public weights with their heads: to evaluate, to predict with, to export, or to
-    start a training from, with other classes too: predictors of classes that are called the same are kept."""
+    """A run's model.safetensors, or public weights with their heads: to evaluate, to predict with, to show in a
+    browser, to export, or to start a training from, with other classes too: predictors of classes that are called the
+    same are kept."""
     distill: str | None = None
     """A run's model.safetensors that a training learns from beside the labels: every head from the one of its name."""
     artifact: str | None = None
-    """A file that mode=export wrote, to evaluate or to predict with in its own runtime."""
+    """A file that mode=export wrote, to evaluate, to predict with or to show in its own runtime."""
     source: str | None = None
     """What mode=predict looks at: an image, folder, pattern, address, list of those (.txt), video, or camera:0."""
     predictions: str | None = None
@@ -95,6 +102,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
+    demo: DemoConfig = field(default_factory=DemoConfig)
     inspect: InspectConfig = field(default_factory=InspectConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     pack: PackConfig = field(default_factory=PackConfig)
@@ -145,6 +153,10 @@ class RunConfig:
             raise InputError(
                 "mode=predict: give checkpoint=FILE or artifact=FILE, and source=PICTURE, FOLDER, PATTERN or VIDEO"
             )
+        if self.mode is Mode.demo and (self.checkpoint or self.artifact) is None:
+            raise InputError("mode=demo: give checkpoint=FILE, or artifact=FILE")
+        if self.mode is Mode.demo and self.run_dir is not None:
+            raise InputError(f"run_dir={self.run_dir}: mode=demo writes nothing; leave it out")
         if self.mode is not Mode.predict and self.source is not None:
             raise InputError(f"source={self.source}: needs mode=predict")
         if self.evaluation.multi_scale and self.task is not Task.segmentation:
@@ -173,13 +185,18 @@ class RunConfig:
             raise InputError("mode=export: give checkpoint=FILE, the model.safetensors of a run or public weights")
         if self.artifact is None:
             return
-        if self.mode not in (Mode.evaluate, Mode.predict):
-            raise InputError(f"artifact={self.artifact}: needs mode=evaluate or mode=predict")
+        if self.mode is not Mode.evaluate and not self.predicts:
+            raise InputError(f"artifact={self.artifact}: needs mode=evaluate, predict or demo")
         if self.checkpoint is not None:
             raise InputError(
                 f"artifact={self.artifact}, checkpoint={self.checkpoint}: give one of them; mode=export compares a file"
                 " with its checkpoint"
             )
+
+    @property
+    def predicts(self) -> bool:
+        """Whether images are looked at that are no data set's."""
+        return self.mode in PREDICTING
 
     @property
     def can_share(self) -> bool:
@@ -201,7 +218,7 @@ class RunConfig:
         limits = [getattr(self.transform, "max_side", None)]
         if self.artifact is not None or self.mode is Mode.export:
             limits.append(self.transform.image_size)
-        if self.mode is Mode.predict:
+        if self.predicts:
             limits.append(self.predict.max_side)
         return min((limit for limit in limits if limit is not None), default=None)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 TASKS = ("classification", "detection", "segmentation", "multitask")
 OWNED = ("run_dir", "checkpoint", "artifact", "source", "predictions", "trainer", "logger", "optim", "seed", "mode",
-         "predict", "export", "pack", "inspect", "profile", "only")  # fmt: skip
+         "predict", "demo", "export", "pack", "inspect", "profile", "only")  # fmt: skip
 """What belongs to the run that uses a file."""
 
 

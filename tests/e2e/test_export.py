@@ -239,7 +239,7 @@ def test_wrong_words(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mode=train",), "needs mode=evaluate or mode=predict"),
+        (("mode=train",), "needs mode=evaluate, predict or demo"),
         (("mode=evaluate", "transform.image_size=96"), "takes images of 64 x 64 pixels, and the command says"),
         (
             ("mode=evaluate", "backbone.width=1.0"),

@@ -33,7 +33,7 @@ EMPTY = {LOCK, run_folder.PROBE}
 FREE = (
     "run_dir", "trainer.checkpoint_every", "trainer.progress_bar", "trainer.synchronise", "trainer.timeout",
     "data.workers", "data.timeout", "evaluation.drawn_images", "evaluation.drawn_score", "evaluation.beside", "logger",
-    "predict", "profile", "inspect", "export", "pack", "sweep",
+    "predict", "demo", "profile", "inspect", "export", "pack", "sweep",
 )  # fmt: skip
 """Keys that do not change what a training comes to: they may differ when it goes on."""
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "data.epochs")

@@ -8,6 +8,7 @@ const KEPT_TIMES = 15;
 const CONTROLLED_WITHIN = 4000; // milliseconds
 
 let model;
+let worker;
 let stream = null;
 let facing = "environment";
 let last = null;
@@ -20,23 +21,27 @@ function say(text, bad = false) {
   element("status").classList.toggle("bad", bad);
 }
 
-const worker = new Worker("worker.js", { type: "module" });
-const ready = new Promise((resolve, reject) => {
-  worker.onmessage = ({ data }) => {
-    if (data.ready) return resolve(data.ready);
-    if (data.id === undefined) return reject(new Error(data.error));
-    const { resolve: give, reject: fail } = waiting.get(data.id);
-    waiting.delete(data.id);
-    if (data.error) fail(new Error(data.error));
-    else give(data.result);
-  };
-  worker.onerror = (event) => reject(new Error(event.message || "this browser cannot run module workers"));
-});
+/** What gives the answers, in a thread of its own; resolves to what it runs on. */
+function employ() {
+  worker = new Worker(model.worker, { type: "module" });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => {
+      if (data.ready) return resolve(data.ready);
+      if (data.id === undefined) return reject(new Error(data.error));
+      const { resolve: give, reject: fail } = waiting.get(data.id);
+      waiting.delete(data.id);
+      if (data.error) fail(new Error(data.error));
+      else give(data.result);
+    };
+    worker.onerror = (event) => reject(new Error(event.message || "this browser cannot run module workers"));
+    worker.postMessage({ model });
+  });
+}
 
-function see(bitmap) {
+function see(bitmap, file) {
   return new Promise((resolve, reject) => {
     waiting.set(++count, { resolve, reject });
-    worker.postMessage({ id: count, bitmap }, [bitmap]);
+    worker.postMessage({ id: count, bitmap, file }, [bitmap]);
   });
 }
 
@@ -62,10 +67,13 @@ function showTimes(result, whole) {
   element("times").hidden = false;
 }
 
-/** One image through the model and onto the page, where it is kept to be drawn again when the slider moves. */
-async function answer(image, source) {
+/**
+ * One image through the model and onto the page, where it is kept to be drawn again when the slider moves.
+ * @param file that the image was read from, if it was.
+ */
+async function answer(image, source, file) {
   const start = performance.now();
-  const result = await see(await createImageBitmap(image));
+  const result = await see(await createImageBitmap(image), file);
   if (source !== stream) return image.close(); // another image was asked for in the meantime
   last?.image.close();
   last = { image, result };
@@ -80,7 +88,7 @@ async function openFile(file) {
   stop();
   times = [];
   try {
-    await answer(await createImageBitmap(file, { colorSpaceConversion: "none" }), null);
+    await answer(await createImageBitmap(file, { colorSpaceConversion: "none" }), null, file);
     say(file.name);
   } catch (error) {
     const unread = error.name === "InvalidStateError" || error.name === "EncodingError";
@@ -117,7 +125,8 @@ async function start() {
   } catch (error) {
     stop();
     const reasons = { NotAllowedError: "was not allowed", NotFoundError: "was not found", NotReadableError: "is in use" };
-    say(`Camera ${reasons[error.name] ?? error.message}; images can be opened all the same.`, true);
+    const reason = reasons[error.name];
+    say(reason ? `Camera ${reason}; images can be opened all the same.` : error.message, true);
   }
 }
 
@@ -130,6 +139,7 @@ function describe() {
     Licence: model.licence,
   };
   for (const [name, value] of Object.entries(about)) {
+    if (value === undefined) continue;
     const [term, text] = ["dt", "dd"].map((tag) => document.createElement(tag));
     [term.textContent, text.textContent] = [name, value];
     element("about").append(term, text);
@@ -137,6 +147,8 @@ function describe() {
   document.title = model.title;
   element("title").textContent = model.title;
   element("where").textContent = model.where;
+  if (model.score !== undefined) least.value = model.score;
+  element("shown").textContent = Number(least.value).toFixed(2);
   element("threshold").hidden = !Object.values(model.heads).some(({ kind }) => kind === "detection");
 }
 
@@ -160,8 +172,7 @@ async function open() {
     model = await (await fetch("model.json")).json();
     describe();
     await keepOffline();
-    worker.postMessage({ model });
-    const backend = await ready;
+    const backend = await employ();
     element("about").append(...["dt", "dd"].map((tag, i) => Object.assign(document.createElement(tag), { textContent: ["Runs on", backend][i] })));
     for (const id of ["camera", "photo", "file"]) element(id).disabled = false;
     say(`Ready (${backend}).`);

@@ -129,6 +129,13 @@ function maskOfPixels(output, { content, size, width, height }) {
   return mask;
 }
 
+/** Pixels of each class of a mask. */
+export function counted(mask) {
+  const counts = new Uint32Array(256);
+  for (let i = 0; i < mask.length; i++) counts[mask[i]]++;
+  return counts;
+}
+
 /**
  * What all heads say.
  * @param outputs by name, `head.output`.
@@ -145,9 +152,7 @@ export function read(outputs, heads, frame) {
     } else {
       const { settings } = head;
       const mask = head.outputs[0] === "logits" ? maskOfLogits(first, settings.aligned_corners, frame) : maskOfPixels(first, frame);
-      const counts = new Uint32Array(256);
-      for (let i = 0; i < mask.length; i++) counts[mask[i]]++;
-      found[name] = { kind: head.kind, mask, counts };
+      found[name] = { kind: head.kind, mask, counts: counted(mask) };
     }
   }
   return found;

@@ -1,0 +1,35 @@
+"""What mode=demo is told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backbone.errors import InputError
+from tasks.data.config import MAX_MEGAPIXELS
+
+MAX_PORT = 65535
+MAX_MEGABYTES = 1000
+
+
+@dataclass(kw_only=True, slots=True)
+class DemoConfig:
+    """Where mode=demo serves its page, and what it takes from there."""
+
+    host: str = "127.0.0.1"
+    """Address that the page is served on; 0.0.0.0: on all of this machine's, for others in its network too."""
+    port: int = 8000
+    """0: any that is free."""
+    max_megabytes: float = 20.0
+    """Size of an image file, in millions of bytes."""
+    max_megapixels: float = 50.0
+    """Pixels of an image, in millions."""
+
+    def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise InputError("demo.host=: must be an address or a name of this machine, such as 127.0.0.1 or 0.0.0.0")
+        if not 0 <= self.port <= MAX_PORT:
+            raise InputError(f"demo.port={self.port}: must be 0 .. {MAX_PORT}")
+        for name, most in (("max_megabytes", MAX_MEGABYTES), ("max_megapixels", MAX_MEGAPIXELS)):
+            value = getattr(self, name)
+            if not 0 < value <= most:
+                raise InputError(f"demo.{name}={value:g}: must be above 0 and at most {most}")

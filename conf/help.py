@@ -29,6 +29,7 @@ usage: trident [group=option ...] [key=value ...]
   Segment PASCAL VOC            trident task=segmentation data=voc data.root=FOLDER
   Evaluate a run                trident mode=evaluate checkpoint=runs/.../model.safetensors
   Predict                       trident mode=predict checkpoint=FILE source=FOLDER
+  Try it on your camera         trident mode=demo checkpoint=FILE
   For the browser, the phone    trident mode=export checkpoint=FILE export=web
   What is wrong with your data  trident mode=inspect task=detection data=voc data.root=FOLDER
   What a model costs            trident mode=profile backbone.width=0.5 transform.image_size=320

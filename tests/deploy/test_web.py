@@ -32,7 +32,7 @@ from tasks.data.transforms.config import (
     TestCrop as Crop,
 )
 from tasks.deploy.web import runtime
-from tasks.deploy.web.page import SOURCES, colours_of, sources
+from tasks.deploy.web.page import ANSWERED_HERE, ONLY_THERE, SOURCES, colours_of, sources
 from tasks.deploy.web.view import view_of
 
 SCRIPT = Path(__file__).with_name("page.mjs")
@@ -155,7 +155,11 @@ def test_the_page_names_every_file_that_it_has_and_no_other_place() -> None:
     assert kept is not None
     told = set(re.findall(r'"(.*?)"', kept[1]))
     assert told == names - {"index.html", "sw.js"} | {"./", "model.json", "manifest.webmanifest"}
-    for path in sources():
+    served = {path.name for path in sources(ANSWERED_HERE)}
+    assert served == names - ONLY_THERE | {ANSWERED_HERE}
+    for name in served:
+        assert set(re.findall(r'from "\./(.*?)"', (SOURCES / name).read_text(encoding="utf-8"))) <= served
+    for path in SOURCES.iterdir():
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text(encoding="utf-8")), path.name
 
 

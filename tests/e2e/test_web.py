@@ -1,4 +1,6 @@
-"""The page of export=web in Chromium, with a camera that is none: every head's answer beside mode=predict's."""
+"""The page of export=web, and of mode=demo, in Chromium, with a camera that is none: every head's answer beside
+mode=predict's.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.command import tiny_run, trident
+from tests.e2e.test_demo import demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +121,34 @@ def test_the_page_answers_as_predict_does(
     text.write_text("no image")
     page.set_input_files("#file", str(text))
     page.wait_for_selector("#status.bad:has-text('is no image')")
+    assert not errors
+
+
+def test_the_page_of_a_demo_answers_as_predict_does(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiny_run(monkeypatch, tmp_path, "task=multitask", "trainer.max_steps=20") == 0
+    checkpoint = f"checkpoint={tmp_path / 'run' / 'model.safetensors'}"
+    image = next((tmp_path / "scenes").rglob("*.jpg"))
+    out = tmp_path / "predicted"
+    assert trident(monkeypatch, "mode=predict", checkpoint, f"source={image}", f"run_dir={out}") == 0
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with demo(checkpoint) as address:
+        page.goto(address)
+        wait_until_ready(page)
+        page.click("#camera")
+        page.wait_for_selector("#answers section:nth-child(3)")
+        page.click("#camera")
+        page.wait_for_selector("#status:has-text('stopped')")
+        page.set_input_files("#file", str(image))
+        page.wait_for_selector(f"#status:has-text('{image.name}')")
+        compare(page.evaluate(READ)["answers"], out)
+        page.set_input_files("#file", str(text))
+        page.wait_for_selector("#status.bad:has-text('is no image')")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_input_files("#file", str(image))
+    page.wait_for_selector("#status.bad:has-text('does not answer')")
     assert not errors
 
 

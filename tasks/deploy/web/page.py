@@ -24,7 +24,7 @@ ANSWERED_THERE = "worker.js"
 """Runs the model in the browser."""
 ANSWERED_HERE = "served.js"
 """Asks the server of mode=demo."""
-ONLY_THERE = {ANSWERED_THERE, "view.js", "sw.js"}
+ONLY_THERE = {ANSWERED_THERE, "sw.js"}
 """Files that nothing asks for where the server answers."""
 
 

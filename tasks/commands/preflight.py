@@ -9,17 +9,22 @@ import torch
 
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.matcher import best_overlap
+from tasks.data.files.twins import twins
 from tasks.data.transforms.ssd import MIN_SIDE_PX
 from tasks.evaluators.detection import log
 
 if TYPE_CHECKING:
     from heads.ssdlite.head import SSDLite
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DetectionData
+    from tasks.data.splits import DetectionData, Images
 
 
 COVERAGE_SAMPLE = 5000
 """Objects that are looked at to tell what the default boxes cover."""
+
+
+COMPARED = 50_000
+"""Images of train and val together whose files are compared."""
 
 
 POORLY_COVERED = 0.5
@@ -27,6 +32,22 @@ POORLY_COVERED = 0.5
 
 WORST = 4
 """Classes that are named when default boxes hardly meet them."""
+
+
+def report_leak(train: Images, val: Images) -> None:
+    """Say whether files of val are in train too. It costs a look at the size of each file, and is left out for more than
+    `COMPARED` images.
+    """
+    if len(train) + len(val) > COMPARED:
+        return
+    same = twins((train.path(i) for i in range(len(train))), [val.path(i) for i in range(len(val))])
+    if same:
+        one, other = same[0]
+        first = f"{other} is listed in both" if one == other else f"{other} is byte for byte {one}"
+        log.warning(
+            "leak: %d of %d val images are in train too (%s): metrics on val are too good; mode=inspect lists them",
+            len(same), len(val), first,
+        )  # fmt: skip
 
 
 def report_small(data: DetectionData, image_size: int) -> None:

@@ -15,7 +15,7 @@ from heads.ssdlite.head import SSDLite
 from tasks.checkpoints.model_file import _header, check_labels, save_model
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.fitting import IMAGES, is_auto, with_fitting_batches
-from tasks.commands.preflight import report_coverage, report_small
+from tasks.commands.preflight import report_coverage, report_leak, report_small
 from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
 from tasks.data.loading.workers import loading_explained
@@ -123,6 +123,8 @@ def _train(
         job.lines.attach(folder)
         run_folder.write_config(folder, header.config)
     _report_boxes(model, splits, labels, builder.transform.image_size)
+    if group.is_first() and splits.train is not None:
+        report_leak(splits.train, splits.val)
 
     data.steps = steps * trainer.accumulate
     evaluators = builder.evaluators(splits, "val")

@@ -114,7 +114,7 @@ def print_metrics(
     title: str,
     caption: str,
 ) -> None:
-    """Print a short list of metrics with their names in words, then every class that occurs."""
+    """Print a short list of metrics with their names in words, then every class that occurs or has a metric."""
     table = Table(
         title=Text(printable(title)),
         caption=caption,
@@ -130,7 +130,7 @@ def print_metrics(
         table.add_row(Text(name, style), Text(number(value), style))
     console.print(table)
     console.print()
-    there = [row for row in classes if row.amount]
+    there = [row for row in classes if row.amount or row.value is not None]
     console.print(class_table(there or classes, counted, metric, width=console.width))
 
 

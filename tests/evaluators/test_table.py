@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from tasks.evaluators.table import ClassRow, class_table, print_scores
+from tasks.evaluators.table import ClassRow, class_table, print_metrics, print_scores
 from tasks.metrics.coco_map import evaluate_results
 from tests.metrics.scenes import thing, truth
 
@@ -44,6 +44,14 @@ def test_classes_by_name_and_by_precision():
     assert class_column(printed("value")) == ["c6", "zebra [bold]", "Apple", "c12"]
     assert printed("value")[-4].split() == ["c6", "1", "1.000"]
     assert printed("value")[-1].split() == ["c12", "0", "–"]
+
+
+def test_a_class_that_was_only_predicted_is_in_the_mean_and_in_the_table():
+    """As in PASCAL VOC: cat never occurs, is predicted, and has an IoU of 0 in the mean (0.5 + 0) / 2."""
+    console = Console(file=io.StringIO(), width=80)
+    rows = [ClassRow("sky", 10, 0.5), ClassRow("cat", 0, 0.0), ClassRow("dog", 0, None)]
+    print_metrics({"mean IoU": 0.25}, rows, console, counted="pixels", metric="IoU", title="", caption="")
+    assert class_column(console.file.getvalue().splitlines()) == ["cat", "sky"]
 
 
 def test_many_classes_stand_side_by_side_and_none_is_lost():

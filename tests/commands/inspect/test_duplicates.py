@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import pytest
 import simplejpeg
 
-from tasks.commands.inspect.duplicates import Place, find_groups, report_groups
+from tasks.commands.inspect.duplicates import Place, are_neighbours, find_groups, report_groups
 from tasks.commands.inspect.findings import Severity
 from tasks.commands.inspect.reading import Reading
 from tasks.data.build import build_splits
 from tasks.data.config import FolderConfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def noise(seed: int, quality: int = 95) -> bytes:
@@ -61,6 +59,48 @@ def test_leaks_and_duplicates(tmp_path: Path) -> None:
     assert findings[3].text.endswith("(a, b): one image is of two classes; keep it in the right one")
     same = report_groups([[Place("train", 3), Place("val", 1)]], {"train": readings["train"], "val": readings["train"]})
     assert [f.kind for f in same] == ["leak between train and val", "duplicate of two classes"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("clip_0012", "clip_0013", True),
+        ("clip_0012", "clip_0017", True),
+        ("a1 frame9 b", "a1 frame10 b", True),
+        ("clip_0012", "clip_0018", False),
+        ("clip_0012", "clap_0013", False),
+        ("1_x", "1_x", False),
+        ("000000000139", "000000581921", False),
+        ("cat", "cat", False),
+    ],
+)
+def test_frames_of_a_video_are_known_by_their_numbers(one: str, other: str, near: bool) -> None:
+    assert are_neighbours(Path("train", f"{one}.jpg"), Path("val", f"{other}.png")) is near
+
+
+def test_frames_of_a_video_in_two_splits_are_a_warning_and_copies_an_error(tmp_path: Path) -> None:
+    files = {
+        "train/a/clip_0012": noise(1),
+        "val/a/clip_0013": noise(1, 60),
+        "train/a/clip_0500": noise(2),
+        "val/a/clip_0501": noise(2),
+        "train/a/x_1": noise(3),
+        "val/a/y_2": noise(3, 60),
+    }
+    for name, contents in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(contents)
+    splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
+    readings = {name: Reading(data, range(len(data))) for name, data in (("train", splits.train), ("val", splits.val))}
+    for reading in readings.values():
+        reading.read(frozenset(), 1, lambda done: None)
+    findings = report_groups(find_groups(readings), readings)
+    assert [(f.kind, f.severity, f.count) for f in findings] == [
+        ("leak between train and val", Severity.error, 2),
+        ("frames of a video in train and val", Severity.warning, 1),
+    ]
+    assert findings[1].cases == [f"{tmp_path}/train/a/clip_0012.jpg looks like {tmp_path}/val/a/clip_0013.jpg"]
+    assert [" is byte for byte " in case for case in findings[0].cases] == [True, False]
 
 
 def test_a_file_that_is_listed_in_two_splits(tmp_path: Path) -> None:

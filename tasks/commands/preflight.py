@@ -35,8 +35,9 @@ WORST = 4
 
 
 def report_leak(train: Images, val: Images) -> None:
-    """Say whether files of val are in train too. It costs a look at the size of each file, and is left out for more than
-    `COMPARED` images.
+    """Say whether files of val are in train too.
+
+    It costs a look at the size of each file, and is left out for more than `COMPARED` images.
     """
     if len(train) + len(val) > COMPARED:
         return

@@ -39,7 +39,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("told", sorted(set(commands())))
 def test_every_command_is_a_right_configuration(told: str) -> None:
-    """It composes and passes the checks that need no data; the tests in `e2e` run such commands on data."""
+    """It composes and passes the checks that need no data; `e2e/test_docs_commands.py` runs it."""
     words = shlex.split(told.partition(": ")[2])
     words = words[words.index("tasks.run") + 1 :] if "tasks.run" in words else words[1:]
     if "--help" in words:
@@ -71,6 +71,16 @@ def test_the_page_of_keys_has_all() -> None:
     text = page()
     for key in keys():
         assert f"**`{key.name}`**" in text
+
+
+def test_files_that_pages_show_are_there() -> None:
+    """A marker that is not exactly so is printed as it is."""
+    found = [line for path in PAGES for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("--8")]
+    assert len(found) >= 3
+    for line in found:
+        shown = re.fullmatch(r'--8<-- "(\S+)"', line)
+        assert shown, line
+        assert (ROOT / shown[1]).is_file()
 
 
 def test_links_between_pages_lead_somewhere() -> None:

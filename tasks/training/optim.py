@@ -36,7 +36,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups: of the backbone or of a head, with weight decay or without.
 
-    Without: batch normalisation, biases, and depthwise filters, which have few weights each (MobileNetV1, section 3.1).
+    Without: batch normalisation, biases, and depthwise filters, which have few weights each (MobileNetV1, section 3.2).
 
     Args:
         factors: on the learning rate, by the head's name; 1 for those that are not named.

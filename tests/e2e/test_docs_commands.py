@@ -20,7 +20,7 @@ from tests.real_data import ROOT, THERE
 from tests.test_docs import commands
 
 COCO = "data=coco data.root=FOLDER"
-FIRST = "task=detection backbone.width=0.35 run_dir=runs/first"
+FIRST = "task=detection backbone.width=0.35 backbone.output_stride=16 run_dir=runs/first"
 MODEL = "runs/first/model.safetensors"
 DRAWN = [
     FIRST,
@@ -45,7 +45,6 @@ DRAWN = [
     "mode=profile backbone=mobilenet_v2 backbone.width=0.5 transform.image_size=320",
     "mode=profile backbone=mobilenet_v3_small task=classification",
     "mode=profile backbone.width=0.5 transform.image_size=320",
-    "task=detection backbone.width=0.35 backbone.output_stride=16",
     "--help",
     "--help optim.ema_decay",
     "--help head",

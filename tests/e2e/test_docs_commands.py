@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.data.builders import box_entry, image_entry, jpeg, picture, voc_object, voc_xml, write_coco_split, write_voc
 from tests.e2e.command import TINY, trident
 from tests.real_data import ROOT, THERE
-from tests.test_docs import commands
+from tests.test_docs import FENCE, PAGES, commands
 
 COCO = "data=coco data.root=FOLDER"
 FIRST = "task=detection backbone.width=0.35 backbone.output_stride=16 run_dir=runs/first"
@@ -195,6 +199,20 @@ def test_commands_run(number: int, place: Path, monkeypatch: pytest.MonkeyPatch)
     assert trident(monkeypatch, *words, *more) == 0, " ".join([*words, *more])
     if DRAWN[number] == FIRST:
         assert {"map", "map_50"} <= set(json.loads((place / "runs/first/metrics.json").read_text())["val"])
+
+
+def test_python_that_pages_show_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages show of files is run by tests of those."""
+    monkeypatch.chdir(place)
+    save_file(torchvision.models.mobilenet_v2().state_dict(), "mobilenet_v2.safetensors")
+    texts = [path.read_text(encoding="utf-8") for path in PAGES]
+    blocks = [code for text in texts for kind, code in FENCE.findall(text) if kind == "python"]
+    ours = [code for code in blocks if not code.startswith("--8<--")]
+    assert ours
+    for code in ours:
+        names: dict[str, Any] = {"images": torch.rand(1, 3, 64, 64)}
+        exec(code, names)  # noqa: S102 - our own
+        assert list(names["features"]) == ["stage3", "stage6.expand", "last"]
 
 
 @THERE

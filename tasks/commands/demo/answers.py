@@ -47,7 +47,7 @@ class Answerer:
         image = self._decode(data)
         view = self.predictor.see(image)
         seen = perf_counter()
-        prediction = self.predictor.answer([view], [image.shape[:2]])[0]
+        prediction = self.predictor.predict([view], [image.shape[:2]])[0]
         ran = perf_counter()
         names = {head: labels.names for head, labels in self.predictor.labels.items()}
         answers = {

@@ -56,7 +56,7 @@ def test_answers_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.Monkey
     out = tmp_path / "predicted"
     assert trident(monkeypatch, "mode=predict", checkpoint, f"source={image}", f"run_dir={out}") == 0
     with demo(checkpoint) as address:
-        answers = asked(address, image.read_bytes())["answers"]
+        answers = asked(address, image.read_bytes())["predictions"]
         about = json.load(urllib.request.urlopen(f"{address}model.json", timeout=60))
     kinds = {head: answer["kind"] for head, answer in answers.items()}
     assert {head: one["kind"] for head, one in about["heads"].items()} == kinds

@@ -38,7 +38,7 @@ class Answerer:
         self.max_megapixels = max_megapixels
 
     def __call__(self, data: bytes) -> dict[str, Any]:
-        """What the heads say about one image: its `width` and `height`, `answers` by head, and `times` in milliseconds.
+        """What the heads say about one image: its `width` and `height`, `predictions` by head, `times` in milliseconds.
 
         Raises:
             InputError: the file is no image, broken, or too large; or a head's answer is of a kind that is not known.
@@ -50,13 +50,13 @@ class Answerer:
         prediction = self.predictor.predict([view], [image.shape[:2]])[0]
         ran = perf_counter()
         names = {head: labels.names for head, labels in self.predictor.labels.items()}
-        answers = {
+        found = {
             head: plain(head, answer, names[head], self.predictor.top) for head, answer in prediction.by_head.items()
         }
-        times = {"view": seen - start, "model": ran - seen, "answers": perf_counter() - ran}
+        times = {"view": seen - start, "model": ran - seen, "plain": perf_counter() - ran}
         height, width = prediction.size
         return {
-            "width": width, "height": height, "answers": answers,
+            "width": width, "height": height, "predictions": found,
             "times": {part: 1000 * seconds for part, seconds in times.items()},
         }  # fmt: skip
 

@@ -1,6 +1,6 @@
 // Asks the server of mode=demo about images, away from the page's thread. It takes worker.js's place, message by message.
 
-import { counted } from "./answers.js";
+import { counted } from "./predictions.js";
 
 const QUALITY = 0.92;
 
@@ -22,13 +22,13 @@ async function see(job) {
     throw new Error("the program that serves this page does not answer");
   }
   if (!response.ok) throw new Error((await response.text()).trim());
-  const result = await response.json();
-  for (const answer of Object.values(result.answers)) {
+  const { predictions: answers, ...result } = await response.json();
+  for (const answer of Object.values(answers)) {
     if (answer.kind !== "segmentation") continue;
     answer.mask = Uint8Array.from(atob(answer.mask), (letter) => letter.charCodeAt(0));
     answer.counts = counted(answer.mask);
   }
-  return result;
+  return { ...result, answers };
 }
 
 self.onmessage = async ({ data }) => {

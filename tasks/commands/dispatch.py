@@ -127,7 +127,7 @@ def _run(
         builder=Builder(config), folder=folder, is_named=config.run_dir is not None, lines=lines, command=command,
         load_model=load_model,
     )  # fmt: skip
-    multi_scale = config.evaluation.multi_scale
+    multi_scale, file = config.evaluation.multi_scale, {"checkpoint": config.checkpoint, "artifact": config.artifact}
     match config.mode:
         case Mode.train:
             from tasks.commands.train import train
@@ -144,20 +144,15 @@ def _run(
         case Mode.evaluate:
             from tasks.commands.evaluate import evaluate
 
-            evaluate(
-                job, config.trainer, checkpoint=config.checkpoint, artifact=config.artifact, multi_scale=multi_scale
-            )
+            evaluate(job, config.trainer, multi_scale=multi_scale, **file)
         case Mode.predict:
             from tasks.commands.predict.job import predict
 
-            return predict(
-                job, config.predict, config.trainer,
-                checkpoint=config.checkpoint, artifact=config.artifact, source=str(config.source),
-            )  # fmt: skip
+            return predict(job, config.predict, config.trainer, source=str(config.source), **file)
         case Mode.demo:
             from tasks.commands.demo.job import demo
 
-            demo(job, config.demo, config.predict, checkpoint=config.checkpoint, artifact=config.artifact)
+            demo(job, config.demo, config.predict, **file)
         case Mode.inspect:
             from tasks.commands.inspect.report import inspect
 

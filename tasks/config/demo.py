@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backbone.errors import InputError
-from tasks.data.config import MAX_MEGAPIXELS
 
 MAX_PORT = 65535
 MAX_MEGABYTES = 1000
@@ -22,14 +21,14 @@ class DemoConfig:
     max_megabytes: float = 20.0
     """Size of an image file, in millions of bytes."""
     max_megapixels: float = 50.0
-    """Pixels of an image, in millions."""
+    """Pixels of an image, in millions; more than 178 are never read."""
 
     def __post_init__(self) -> None:
         if not self.host.strip():
             raise InputError("demo.host=: must be an address or a name of this machine, such as 127.0.0.1 or 0.0.0.0")
         if not 0 <= self.port <= MAX_PORT:
             raise InputError(f"demo.port={self.port}: must be 0 .. {MAX_PORT}")
-        for name, most in (("max_megabytes", MAX_MEGABYTES), ("max_megapixels", MAX_MEGAPIXELS)):
-            value = getattr(self, name)
-            if not 0 < value <= most:
-                raise InputError(f"demo.{name}={value:g}: must be above 0 and at most {most}")
+        if not 0 < self.max_megabytes <= MAX_MEGABYTES:
+            raise InputError(f"demo.max_megabytes={self.max_megabytes:g}: must be above 0 and at most {MAX_MEGABYTES}")
+        if self.max_megapixels <= 0:
+            raise InputError(f"demo.max_megapixels={self.max_megapixels:g}: must be above 0")

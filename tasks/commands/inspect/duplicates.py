@@ -59,8 +59,8 @@ def report_groups(groups: list[list[Place]], readings: Mapping[str, Reading]) ->
         splits = [split for split in readings if split in first]
         for number, one in enumerate(splits):
             for other in splits[number + 1 :]:
-                pairs = product(*([place for place in group if place.split == split] for split in (one, other)))
-                pair, is_filmed = _leak(list(pairs), readings)
+                of_one, of_other = ([place for place in group if place.split == split] for split in (one, other))
+                pair, is_filmed = _leak(list(product(of_one, of_other)), readings)
                 (filmed if is_filmed else leaks).setdefault((one, other), []).append(_pair(*pair, readings))
         for place in group:
             if place != first[place.split] and _path(place, readings) != _path(first[place.split], readings):

@@ -145,7 +145,7 @@ def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
             return image.height, image.width
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: too large to be opened ({error}); make it smaller") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # the last of AVIF
         if data.startswith(TIFF_MAGICS) and (size := _tiff_size(data)) is not None:
             return size
         raise InputError(f"{name}: is broken or in no known image format; {REMEDY}") from error
@@ -184,7 +184,7 @@ def exif_orientation(data: bytes) -> int:
                 with Image.open(io.BytesIO(data)) as image:
                     exif = image.getexif()
             value = exif.get(ORIENTATION_TAG, 1)
-    except (OSError, SyntaxError, ValueError, struct.error):
+    except (OSError, SyntaxError, ValueError, RuntimeError, struct.error):
         return 1
     return value if value in range(1, 9) else 1
 

@@ -28,7 +28,7 @@ def test_leaks_and_duplicates(tmp_path: Path) -> None:
         "train/a/1": noise(1),
         "train/a/2": noise(2),
         "train/b/3": noise(2, 40),
-        "train/b/4": noise(4),
+        "train/b/40": noise(4),
         "val/a/5": noise(1),
         "val/b/6": noise(6),
         "val/b/7": noise(7),

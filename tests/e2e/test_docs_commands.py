@@ -24,7 +24,7 @@ from tests.real_data import ROOT, THERE
 from tests.test_docs import FENCE, PAGES, commands
 
 COCO = "data=coco data.root=FOLDER"
-FIRST = "task=detection backbone.width=0.35 backbone.output_stride=16 run_dir=runs/first"
+FIRST = "task=detection backbone.width=1.0 run_dir=runs/first"
 MODEL = "runs/first/model.safetensors"
 DRAWN = [
     FIRST,

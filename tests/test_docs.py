@@ -32,7 +32,7 @@ def commands() -> list[str]:
             lines += [] if language else block.splitlines()
         for line in lines:
             command = line.split("  #")[0].strip()
-            if re.match(r"(torchrun .* -m tasks\.run|uv run .* -m tasks\.run|trident) ", command):
+            if re.match(r"(torchrun .* -m tasks\.run|uv run .* -m tasks\.run|(PYTHONPATH=\S+ )?trident) ", command):
                 found.append(f"{path.name}: {command}")
     return found
 

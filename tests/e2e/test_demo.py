@@ -59,7 +59,8 @@ def test_answers_are_those_of_predict(tmp_path: Path, monkeypatch: pytest.Monkey
     assert trident(monkeypatch, "mode=predict", checkpoint, f"source={image}", f"run_dir={out}") == 0
     with demo(checkpoint) as address:
         answers = asked(address, image.read_bytes())["predictions"]
-        about = json.load(urllib.request.urlopen(f"{address}model.json", timeout=60))
+        with urllib.request.urlopen(f"{address}model.json", timeout=60) as response:
+            about = json.load(response)
     kinds = {head: answer["kind"] for head, answer in answers.items()}
     assert {head: one["kind"] for head, one in about["heads"].items()} == kinds
     told = {answer["kind"]: answer for answer in answers.values()}

@@ -30,6 +30,7 @@ from tasks.data.config import (
     ShapesConfig,
     ShardsConfig,
     VocConfig,
+    YoloConfig,
 )
 from tasks.data.transforms.config import (
     DeepLabTransformConfig,
@@ -65,6 +66,7 @@ NODES = {
     "data/shapes_schema": ShapesConfig,
     "data/coco": CocoConfig,
     "data/voc": VocConfig,
+    "data/yolo": YoloConfig,
     "data/masks": MasksConfig,
     "data/imagenet": ImageNetConfig,
     "data/folder": FolderConfig,

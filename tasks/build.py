@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from tasks.checkpoints.starting import start_from
 from tasks.config.heads import part_of
 from tasks.config.run import RunConfig, Task
 from tasks.data import build as data_sets
+from tasks.data.division import DivisionFiles
 from tasks.data.labels import LabelMap
 from tasks.data.loading.loaders import Loaders
 from tasks.data.transforms.build import evaluation_transform
@@ -31,11 +33,11 @@ from tasks.papers.references import Reference, references
 from tasks.predictor import Predictor
 from tasks.report.facts import RunFacts
 from tasks.report.page import Report
+from tasks.runs.folder import DIVISION
 from tasks.runs.machine import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from tasks.config.predict import PredictConfig
     from tasks.data.splits import DataSplits, JointSplits
@@ -51,14 +53,19 @@ EVALUATORS: dict[Kind, Callable[..., Evaluator[Any]]] = {
 class Builder:
     """Makes the parts of a run.
 
+    Args:
+        config: the checked configuration.
+        folder: of the run, where it has one.
+
     Attributes:
         task: what is learned.
         heads: configuration of every head by its name.
         backbone, transform, data, logger: sections of the configuration; data and logger may be somebody else's.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, folder: Path | None = None) -> None:
         self._config = config
+        self._folder = folder
         self.task = config.task
         self.heads = config.named_heads()
         self.backbone = config.backbone
@@ -68,7 +75,7 @@ class Builder:
 
     def on(self, backbone: Any) -> Builder:
         """The same run with another backbone's configuration."""
-        return Builder(replace(self._config, backbone=backbone))
+        return Builder(replace(self._config, backbone=backbone), self._folder)
 
     def with_batches(self, images: int) -> Builder:
         """The same run with batches of so many images."""
@@ -89,8 +96,16 @@ class Builder:
         need_train = config.needs_train
         if config.task is Task.multitask:
             needs = {name: data_sets.Need(head.kind.value, part_of(name, head)) for name, head in self.heads.items()}
-            return data_sets.build_joint(config.data, needs, need_train=need_train)
-        return data_sets.build_splits(config.data, config.task.value, need_train=need_train)
+            return data_sets.build_joint(config.data, needs, need_train=need_train, files=self._division)
+        return data_sets.build_splits(config.data, config.task.value, need_train=need_train, files=self._division)
+
+    @property
+    def _division(self) -> DivisionFiles:
+        """Where data.split is written down: in the folder of the run, and beside the model that it evaluates."""
+        model = self._config.checkpoint or self._config.artifact
+        own = None if self._folder is None else self._folder / DIVISION
+        beside = [] if model is None else [Path(model).parent / DIVISION]
+        return DivisionFiles([*beside, *([] if own is None else [own])], own)
 
     def labels(self, splits: DataSplits | JointSplits) -> dict[str, LabelMap]:
         """Labels of the data by the head's name."""

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 PATHS = frozenset(
     {"run_dir", "checkpoint", "artifact", "source", "predictions", "root", "annotations", "weights", "beside",
-     "calibration_source", "train_shards", "val_shards"}
+     "calibration_source", "train_shards", "val_shards", "split_file", "output"}
 )  # fmt: skip
 """Last parts of keys whose values are paths, in which `~` and variables of the environment are expanded."""
 QUOTES = "'\""
 OPEN, CLOSE = "[{(", "]})"
 FUNCTION = re.compile(r"(choice|range|glob|interval|shuffle|sort|extend_list)\(.*\)", re.DOTALL)
 """Hydra's, for the values of a sweep."""
+TABLES = frozenset({("data", "colours"), ("data", "ratio")})
+"""Keys whose values are tables by names of people's own; Hydra's grammar knows ASCII in such names only."""
 TEXT, TEXTS = "text", "texts"
 
 
@@ -78,6 +80,8 @@ def _literal_word(word: str, keys: Mapping[tuple[str, str], str], is_sweep: bool
         return word
     section, _, rest = plain.partition(".") if "." in plain else ("", "", plain)
     name = rest.rpartition(".")[2]
+    if (section, name) in TABLES and value.startswith(OPEN[1]) and not value.isascii():
+        return f"{key}={quoted(value)}"  # read by the section itself
     wanted = keys.get((section, name))
     if wanted is None or (is_sweep and FUNCTION.fullmatch(value)):
         return word

@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 OPTION = re.compile(r"[A-Za-z0-9_]\w*", re.ASCII)
 NESTED = re.compile(r"(heads@heads|data@data\.parts)\.[A-Za-z_]\w*", re.ASCII)
 """Keys of the options of several heads, and of several data sets."""
-RUN_OWNED = frozenset({"root", "annotations", "download", "weights", "beside"})
+RUN_OWNED = frozenset({"root", "annotations", "download", "weights", "beside", "split_file"})
 """Keys that name a folder, a file or an address: they are the user's, and what a header says of them is left."""
 DATA_ONLY = frozenset({"architecture"})
 """Keys whose values may be a file on the command line, and only what is in it in a header."""

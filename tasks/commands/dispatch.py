@@ -76,6 +76,9 @@ def _prepared(config: RunConfig, command: Command, load_model: LoadModel, lines:
 def _folder(config: RunConfig, world: World | None) -> Path:
     """The folder of the run, the same in all processes."""
     named = config.run_dir
+    if config.mode is Mode.convert:
+        output = Path(str(config.convert.output))
+        return output.with_name(f"{output.name}.part")
     if config.mode is Mode.pack or (config.mode is Mode.predict and named and is_begun(Path(named))):
         return Path(str(named))
     name = "predict" if config.mode is Mode.predict else config.task.value
@@ -124,8 +127,8 @@ def _run(
 
     tune(deterministic=config.trainer.deterministic)
     job = Job(
-        builder=Builder(config), folder=folder, is_named=config.run_dir is not None, lines=lines, command=command,
-        load_model=load_model,
+        builder=Builder(config, folder), folder=folder, is_named=config.run_dir is not None, lines=lines,
+        command=command, load_model=load_model,
     )  # fmt: skip
     multi_scale, file = config.evaluation.multi_scale, {"checkpoint": config.checkpoint, "artifact": config.artifact}
     match config.mode:
@@ -179,6 +182,10 @@ def _run(
             from tasks.commands.export.job import export
 
             export(job, config.export, config.trainer, checkpoint=str(config.checkpoint))
+        case Mode.convert:
+            from tasks.commands.convert.job import convert
+
+            convert(job, config.convert)
         case Mode.pack:
             from tasks.commands.pack.job import pack
 

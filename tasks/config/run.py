@@ -9,6 +9,7 @@ from typing import Any
 from backbone.config import MobileNetConfig
 from backbone.errors import InputError
 from heads.kinds import Kind
+from tasks.config.convert import ConvertConfig
 from tasks.config.demo import DemoConfig
 from tasks.config.evaluation import EvaluationConfig
 from tasks.config.export import ExportConfig
@@ -44,6 +45,7 @@ class Mode(Enum):
     inspect = "inspect"
     export = "export"
     pack = "pack"
+    convert = "convert"
     latency = "latency"
     search = "search"
     demo = "demo"
@@ -106,6 +108,7 @@ class RunConfig:
     inspect: InspectConfig = field(default_factory=InspectConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     pack: PackConfig = field(default_factory=PackConfig)
+    convert: ConvertConfig = field(default_factory=ConvertConfig)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
 
@@ -147,6 +150,8 @@ class RunConfig:
                     "mode=search: give checkpoint=FILE, the model.safetensors of a run to start from, and"
                     " run_dir=FOLDER, in which a search that was stopped goes on"
                 )
+        if self.mode is Mode.convert:
+            self.convert.check()
         if self.mode is Mode.pack and self.run_dir is None:
             raise InputError("mode=pack: give run_dir=FOLDER for the shards")
         if self.mode is Mode.predict and ((self.checkpoint or self.artifact) is None or self.source is None):

@@ -13,9 +13,12 @@ from tasks.data.config import (
     MixedConfig,
     ShapesConfig,
     ShardsConfig,
+    SplitConfig,
     VocConfig,
+    YoloConfig,
 )
 from tasks.data.datasets.mixed import MixedData
+from tasks.data.division import DivisionFiles, divide
 from tasks.data.formats import image_folder, imagenet, mask_folder
 from tasks.data.formats.coco import boxes as coco_boxes
 from tasks.data.formats.coco import masks as coco_masks
@@ -25,6 +28,7 @@ from tasks.data.formats.shards import boxes as shard_boxes
 from tasks.data.formats.shards import classes as shard_classes
 from tasks.data.formats.voc import boxes as voc_boxes
 from tasks.data.formats.voc import masks as voc_masks
+from tasks.data.formats.yolo import splits as yolo
 from tasks.data.splits import DataSplits, JointSplits
 
 if TYPE_CHECKING:
@@ -60,6 +64,10 @@ READERS: dict[type, dict[str, Callable[[Any, bool], DataSplits]]] = {
         "detection": lambda config, need: voc_boxes.build_splits(config, need_train=need),
         "segmentation": lambda config, _: voc_masks.build_splits(config),
     },
+    YoloConfig: {
+        "detection": lambda config, need: yolo.build_boxes(config, need_train=need),
+        "segmentation": lambda config, _: yolo.build_masks(config),
+    },
     MasksConfig: {"segmentation": lambda config, _: mask_folder.build_splits(config)},
     FolderConfig: {"classification": lambda config, need: image_folder.build_splits(config, need_train=need)},
     ImageNetConfig: {"classification": lambda config, need: imagenet.build_splits(config, need_train=need)},
@@ -71,7 +79,7 @@ READERS: dict[type, dict[str, Callable[[Any, bool], DataSplits]]] = {
 """By configuration and kind of label; the second argument says whether the training split is needed."""
 
 
-def build_splits(config: Any, kind: str, *, need_train: bool = True) -> DataSplits:
+def build_splits(config: Any, kind: str, *, need_train: bool = True, files: DivisionFiles | None = None) -> DataSplits:
     """The splits of one data set, checked, as far as that goes without reading the images.
 
     Data are downloaded or drawn first where the configuration says so.
@@ -80,6 +88,7 @@ def build_splits(config: Any, kind: str, *, need_train: bool = True) -> DataSpli
         config: one of ours, or `PluggedData`.
         kind: what the images are labelled for: the task's name.
         need_train: False allows the training split to be absent, where the reader can do without; it is empty then.
+        files: of the division where `data.split` says that there is one; None: it is made and forgotten.
 
     Raises:
         InputError: something about the data does not fit; the message names the file and the remedy.
@@ -94,7 +103,11 @@ def build_splits(config: Any, kind: str, *, need_train: bool = True) -> DataSpli
     if kind not in READERS[known]:
         name, kinds = known.__name__.removesuffix("Config").lower(), " and ".join(READERS[known])
         raise InputError(f"task={kind} data={name}: this data has labels for {kinds} only")
-    return READERS[known][kind](config, need_train)
+    is_divided = isinstance(config, SplitConfig) and config.split is not None
+    splits = READERS[known][kind](config, need_train or is_divided)
+    if is_divided:
+        return divide(splits, config, str(getattr(config, "root", "")), files or DivisionFiles())
+    return splits
 
 
 class Need(NamedTuple):
@@ -104,19 +117,21 @@ class Need(NamedTuple):
     part: str
 
 
-def build_joint(config: Any, heads: Mapping[str, Need], *, need_train: bool = True) -> JointSplits:
+def build_joint(
+    config: Any, heads: Mapping[str, Need], *, need_train: bool = True, files: DivisionFiles | None = None
+) -> JointSplits:
     """The splits of one data set with labels for all heads, or of several.
 
     Args:
         config: as in `build_splits`, or of several data sets.
         heads: by name.
-        need_train: see `build_splits`.
+        need_train, files: see `build_splits`.
 
     Raises:
         InputError: one of the data sets does not fit, or has no labels for a head.
     """
     if not isinstance(config, MixedConfig):
-        whole, views = _build_for_heads(config, heads, need_train)
+        whole, views = _build_for_heads(config, heads, need_train, files)
         return JointSplits(train=whole.train, val=whole.val, test=whole.test, heads=views)
     parts: dict[str, DataSplits] = {}
     learners: dict[str, list[str]] = {}
@@ -125,7 +140,9 @@ def build_joint(config: Any, heads: Mapping[str, Need], *, need_train: bool = Tr
         of_part = {name: need for name, need in heads.items() if need.part == part}
         if of_part:
             try:
-                parts[part], views = _build_for_heads(part_config, of_part, need_train)
+                parts[part], views = _build_for_heads(
+                    part_config, of_part, need_train, None if files is None else files.of_part(part)
+                )
             except InputError as error:
                 raise InputError(str(error).replace("data.", f"data.parts.{part}.")) from error
             learners[part] = list(of_part)
@@ -144,7 +161,7 @@ def build_joint(config: Any, heads: Mapping[str, Need], *, need_train: bool = Tr
 
 
 def _build_for_heads(
-    config: Any, heads: Mapping[str, Need], need_train: bool
+    config: Any, heads: Mapping[str, Need], need_train: bool, files: DivisionFiles | None
 ) -> tuple[DataSplits, dict[str, DataSplits]]:
     """One data set, and what each head sees of it."""
     kinds = sorted({need.kind for need in heads.values()})
@@ -157,5 +174,5 @@ def _build_for_heads(
             f"data: {type(config).__name__} gives labels of one kind at a time, and the heads {', '.join(heads)} learn"
             f" {' and '.join(kinds)}; give each kind a part of its own by data=mixed"
         )
-    splits = build_splits(config, kinds[0], need_train=need_train)
+    splits = build_splits(config, kinds[0], need_train=need_train, files=files)
     return splits, dict.fromkeys(heads, splits)

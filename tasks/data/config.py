@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
+
+import yaml
 
 from backbone.errors import InputError
 from tasks.config.training import AUTO
@@ -12,6 +15,7 @@ from tasks.config.training import AUTO
 MIN_SCENE_SIZE = 64
 MAX_SCENE_SIZE = 8192
 MAX_MEGAPIXELS = 178
+AFTER_COLON = re.compile(r":(?=[\[\d.])")
 MIN_SHARE = 2
 """Images of every part in a batch of mixed data."""
 
@@ -78,8 +82,31 @@ class ShapesConfig(DataConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class CocoConfig(DataConfig):
-    """COCO's layout: `annotations/instances_{split}.json` and a folder of images of the split's name.
+class SplitConfig(DataConfig):
+    """What every data set has whose splits are folders or lists of their names. Usual names of the same split
+    (train, train2017; val, valid, validation, val2017; test) count as one where only one of them is there.
+    """
+
+    split: float | None = None
+    """Share of the images that is taken for validation, where the data has no such split. Images whose files share a
+    stem, or that look alike, stay together."""
+    split_seed: int = 0
+    """Another division with another seed."""
+    split_file: str | None = None
+    """File that holds the division: read if it is there, else written. None: split.json in the folder of the run, or
+    beside the checkpoint."""
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        if self.split is not None and not 0 < self.split < 1:
+            raise InputError(f"data.split={self.split:g}: must be a share above 0 and below 1, such as 0.2")
+        _check_at_least("split_seed", self.split_seed, 0)
+
+
+@dataclass(kw_only=True, slots=True)
+class CocoConfig(SplitConfig):
+    """COCO's layout: `annotations/instances_{split}.json` and a folder of images of the split's name; or Roboflow's,
+    `{split}/_annotations.coco.json` among the images.
 
     For segmentation the outlines become masks: of COCO's own categories those that VOC has too, with VOC's classes;
     of other categories all, in the order of their ids, behind background.
@@ -89,6 +116,8 @@ class CocoConfig(DataConfig):
     root: str | None = None
     train_split: str = "train2017"
     val_split: str = "val2017"
+    test_split: str | None = "test"
+    """Used if its annotations exist."""
     classes: list[str] | None = None
     """Names of the classes that are used, in the order of their indices; objects of others are left out. None: all of
     the file, by their ids (see above for masks)."""
@@ -101,15 +130,17 @@ class CocoConfig(DataConfig):
     where the classes are VOC's, else 0."""
 
     def __post_init__(self) -> None:
-        DataConfig.__post_init__(self)
+        SplitConfig.__post_init__(self)
         if self.min_class_pixels is not None:
             _check_at_least("min_class_pixels", self.min_class_pixels, 0)
 
 
 @dataclass(kw_only=True, slots=True)
-class VocConfig(DataConfig):
+class VocConfig(SplitConfig):
     """PASCAL VOC's layout: `JPEGImages/` and, for boxes, `Annotations/*.xml` and `ImageSets/Main/{split}.txt`, or, for
     masks, `SegmentationClass/*.png` and `ImageSets/Segmentation/{split}.txt`.
+
+    Boxes without lists: folders `{split}/` of images with their XML files, or all in one folder, with `data.split`.
     """
 
     benchmark: ClassVar[str] = "voc"
@@ -128,7 +159,24 @@ class VocConfig(DataConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class MasksConfig(DataConfig):
+class YoloConfig(SplitConfig):
+    """YOLO's text files as Ultralytics, Roboflow and Darknet lay them out: `data.yaml`, `images/{split}/x.jpg` and
+    `labels/{split}/x.txt`. Boxes of outlines are those around them; for segmentation outlines become masks, behind
+    background. An image without a text file has no object.
+    """
+
+    root: str | None = None
+    """Folder of the data set, or its data.yaml."""
+    classes: list[str] | None = None
+    """Names of the classes that are used, in the order of their indices; objects of others are left out. None: all."""
+    train_split: str = "train"
+    val_split: str = "val"
+    test_split: str | None = "test"
+    """Used if it is there."""
+
+
+@dataclass(kw_only=True, slots=True)
+class MasksConfig(SplitConfig):
     """Folders of images and of masks of the same names: `images/{split}/x.jpg`, `masks/{split}/x.png`.
 
     Masks hold class indices and 255 for void, or colours if `colours` is given. Where there are two classes and the
@@ -157,6 +205,10 @@ class MasksConfig(DataConfig):
     test_split: str | None = "test"
     """Used if its folder of masks exists."""
 
+    def __post_init__(self) -> None:
+        SplitConfig.__post_init__(self)
+        self.colours = _table("colours", self.colours)
+
 
 @dataclass(kw_only=True, slots=True)
 class ImagesConfig(DataConfig):
@@ -168,21 +220,24 @@ class ImagesConfig(DataConfig):
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
-        if not 0 < self.max_megapixels <= MAX_MEGAPIXELS:
-            raise InputError(
-                f"data.max_megapixels={self.max_megapixels}: must be above 0 and at most {MAX_MEGAPIXELS}, which is"
-                " what Pillow opens"
-            )
+        _check_megapixels(self.max_megapixels)
 
 
 @dataclass(kw_only=True, slots=True)
-class FolderConfig(ImagesConfig):
-    """Any folder of images: `train/{class}/*`, `val/{class}/*`."""
+class FolderConfig(SplitConfig):
+    """Any folder of images: `train/{class}/*`, `val/{class}/*`; with `data.split` also `{class}/*`."""
 
+    root: str | None = None
+    max_megapixels: float = 90.0
+    """Images with more pixels, in millions, are refused before they take memory."""
     train_split: str = "train"
     val_split: str = "val"
     test_split: str | None = "test"
     """Used if its folder exists."""
+
+    def __post_init__(self) -> None:
+        SplitConfig.__post_init__(self)
+        _check_megapixels(self.max_megapixels)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -223,6 +278,7 @@ class MixedConfig(DataConfig):
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
+        self.ratio = _table("ratio", self.ratio)
         parts, ratio = dict(self.parts or {}), dict(self.ratio or {})
         for part, share in ratio.items():
             if part not in parts:
@@ -239,6 +295,26 @@ class MixedConfig(DataConfig):
                 f"data.batch_size={self.batch_size}: must be at least {len(parts) * MIN_SHARE}, {MIN_SHARE} images of"
                 f" each of {len(parts)} parts: batch normalisation cannot use a single one"
             )
+
+
+def _table(name: str, value: Any) -> Any:
+    """A table that came as text, since its names are not ASCII; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        table = yaml.safe_load(AFTER_COLON.sub(": ", value))
+    except yaml.YAMLError:
+        table = None
+    if not isinstance(table, dict):
+        raise InputError(f"data.{name}={value}: is no table; write {{NAME: VALUE, NAME: VALUE}}")
+    return table
+
+
+def _check_megapixels(most: float) -> None:
+    if not 0 < most <= MAX_MEGAPIXELS:
+        raise InputError(
+            f"data.max_megapixels={most}: must be above 0 and at most {MAX_MEGAPIXELS}, which is what Pillow opens"
+        )
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

@@ -18,6 +18,7 @@ from tasks.data.config import (
     MixedConfig,
     ShardsConfig,
     VocConfig,
+    YoloConfig,
 )
 
 if TYPE_CHECKING:
@@ -47,39 +48,53 @@ def check_places(config: Any, kind: str, *, need_train: bool = True) -> None:
 
 
 def _coco(config: CocoConfig, kind: str, need_train: bool) -> None:
-    from tasks.data.formats.coco.boxes import find_coco, split_files
+    from tasks.data.formats.coco.find import find_coco, require_split
 
-    root = find_coco(config)
-    for split in [config.train_split] * need_train + [config.val_split]:
-        split_files(root, split)
+    places = find_coco(config)
+    for files in [places.train] * need_train + [places.val]:
+        require_split(files)
 
 
 def _voc(config: VocConfig, kind: str, need_train: bool) -> None:
-    from tasks.data.formats.voc import boxes, masks
+    from tasks.data.formats.voc import listing, masks
     from tasks.data.formats.voc.find import find_voc
 
     if kind in ("detection", "segmentation"):
-        find_voc(config, masks.LAYOUT if kind == "segmentation" else boxes.LAYOUT)
+        find_voc(config, masks.LAYOUT if kind == "segmentation" else listing.LAYOUT)
+
+
+def _yolo(config: YoloConfig, kind: str, need_train: bool) -> None:
+    from tasks.data.formats.yolo.description import describe, require_split
+    from tasks.data.split_names import split_names
+
+    found = describe(config)
+    train, val, _ = split_names(config, lambda split: split in found.splits)
+    if config.split is None:
+        for split in [train] * need_train + [val]:
+            require_split(found, split)
+    elif not found.others:
+        require_split(found, train)
 
 
 def _masks(config: MasksConfig, kind: str, need_train: bool) -> None:
     from tasks.data.checks import require_folder, require_root
-    from tasks.data.formats.mask_folder import LAYOUT, REMEDY, read_labels
+    from tasks.data.formats.mask_folder import LAYOUT, REMEDY, find_splits, read_labels
 
     read_labels(config)
     root = Path(require_root(config.root, LAYOUT, REMEDY))
-    for split in (config.train_split, config.val_split):
-        require_folder(root / config.images.replace("{split}", split), "the images of the split", REMEDY)
-        require_folder(root / config.masks.replace("{split}", split), "the masks of the split", REMEDY)
+    places = find_splits(config, root)
+    for pair in (places.train, places.val):
+        require_folder(root / pair.images, "the images of the split", REMEDY)
+        require_folder(root / pair.masks, "the masks of the split", REMEDY)
 
 
 def _folder(config: FolderConfig, kind: str, need_train: bool) -> None:
     from tasks.data.checks import require_folder, require_root
-    from tasks.data.formats.image_folder import LAYOUT, REMEDY, SPLIT_REMEDY
+    from tasks.data.formats.image_folder import LAYOUT, REMEDY, SPLIT_REMEDY, find_splits
 
-    root = Path(require_root(config.root, LAYOUT, REMEDY))
-    for split in [config.train_split] * need_train + [config.val_split]:
-        require_folder(root / split, "a folder for each class", SPLIT_REMEDY)
+    places = find_splits(config, Path(require_root(config.root, LAYOUT, REMEDY)))
+    for folder in [places.train] * need_train + [places.val]:
+        require_folder(folder, "a folder for each class", SPLIT_REMEDY)
 
 
 def _imagenet(config: ImageNetConfig, kind: str, need_train: bool) -> None:
@@ -99,6 +114,7 @@ def _shards(config: ShardsConfig, kind: str, need_train: bool) -> None:
 CHECKS: dict[type, Callable[[Any, str, bool], None]] = {
     CocoConfig: _coco,
     VocConfig: _voc,
+    YoloConfig: _yolo,
     MasksConfig: _masks,
     FolderConfig: _folder,
     ImageNetConfig: _imagenet,

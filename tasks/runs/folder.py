@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ROOT = Path("runs")
 PROBE = ".writable"
 CONFIG = "config.yaml"
+DIVISION = "split.json"
+"""Which images are for training and which for validation, where data.split says so."""
 MAX_BYTES = 1_000_000
 """Largest size of a configuration; ours have some thousand."""
 
@@ -29,7 +31,7 @@ def choose(run_dir: str | None, task: str, *, training: bool = False) -> Path:
         InputError: the folder holds something already.
     """
     folder = Path(run_dir) if run_dir else ROOT / task / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if not training and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not training and folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {DIVISION}):
         raise InputError(f"run_dir={folder}: is not empty; name another folder")
     return folder
 

@@ -9,7 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backbone.errors import InputError
 from conf.schema import literal_words
+from tasks.data.config import MasksConfig
 from tests.e2e.command import trident
 
 HARD = [
@@ -76,3 +78,14 @@ def test_the_message_shows_the_word_as_it_was_typed(
     assert "source=my photos (2021), ü=1: needs mode=predict" in capsys.readouterr().err
     assert trident(monkeypatch, "task=detection", "data=coco", "data.rot=ü") == 2
     assert "data.rot=ü: cannot be read as it is; the value may need quotes" in capsys.readouterr().err
+
+
+def test_names_of_tables_that_are_not_ascii() -> None:
+    """Hydra's grammar takes such names neither plain nor in quotes; the section reads the text."""
+    word = "data.colours={straße: [128,64,128], Bär:[1,2,3]}"
+    (quoted,) = literal_words([word])
+    assert quoted == "data.colours='{straße: [128,64,128], Bär:[1,2,3]}'"
+    assert MasksConfig(colours=word.partition("=")[2]).colours == {"straße": [128, 64, 128], "Bär": [1, 2, 3]}
+    assert literal_words(["data.colours={road: [1,2,3]}"]) == ["data.colours={road: [1,2,3]}"]
+    with pytest.raises(InputError, match=r"data\.colours=\{ü: is no table; write \{NAME: VALUE"):
+        MasksConfig(colours="{ü")

@@ -10,10 +10,10 @@ import numpy as np
 
 from backbone.errors import InputError
 from tasks.commands.inspect.findings import Finding, Severity
-from tasks.commands.inspect.fingerprint import same_images
 from tasks.data.files.encoded import EncodedData
 from tasks.data.files.images import read_bytes
 from tasks.data.files.twins import twins
+from tasks.data.fingerprint import same_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

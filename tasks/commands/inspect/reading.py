@@ -16,9 +16,9 @@ import numpy as np
 from backbone.errors import InputError
 from heads.structures import VOID
 from tasks.commands.inspect.findings import Finding, Severity
-from tasks.commands.inspect.fingerprint import THUMBNAIL, difference_hash, thumbnail
 from tasks.data.files.encoded import EncodedData, LookedAtData
 from tasks.data.files.images import read_image
+from tasks.data.fingerprint import THUMBNAIL, difference_hash, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
@@ -56,7 +56,7 @@ class Reading:
         done: how many of them were.
         good: (N,) bool, read without a fault.
         sizes: (N, 2) height and width in pixels.
-        hashes: (N,) uint64, see `tasks.commands.inspect.fingerprint`.
+        hashes: (N,) uint64, see `tasks.data.fingerprint`.
         thumbnails: (N, THUMBNAIL, THUMBNAIL, 3) uint8.
         crowds: crowd regions.
         pixels: (256,) pixels of each value of the masks.

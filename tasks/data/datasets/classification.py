@@ -5,8 +5,9 @@ Names and classes are held in two arrays: small, and shared with worker processe
 
 from __future__ import annotations
 
+import copy
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class ClassificationDataset:
         self._names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
         self._classes = np.asarray(classes, dtype=np.int64)
         self._max_megapixels = max_megapixels
+
+    def subset(self, positions: Sequence[int]) -> Self:
+        """The images at these positions."""
+        part = copy.copy(self)
+        part._names, part._classes = self._names[list(positions)], self._classes[list(positions)]
+        return part
 
     def __len__(self) -> int:
         return len(self._classes)

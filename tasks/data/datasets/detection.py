@@ -6,8 +6,9 @@ shared with worker processes instead of copied object by object.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from tasks.data.files.images import decode_image, read_bytes
 from tasks.data.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -133,6 +134,18 @@ class DetectionDataset:
             setattr(self, name, getattr(self, name)[kept])
         self._classes, self.labels = classes[kept], labels
         return int((~kept).sum())
+
+    def subset(self, positions: Sequence[int]) -> Self:
+        """The images at these positions."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        boxes = np.concatenate([np.zeros(0, np.int64), *(np.arange(*self._starts[[p, p + 1]]) for p in chosen)])
+        part = copy.copy(self)
+        for name in ("_file_names", "_image_ids", "_sizes"):
+            setattr(part, name, getattr(self, name)[chosen])
+        for name in ("_bbox_xywh_px", "_boxes_xyxy_px", "_classes", "_crowd", "_areas"):
+            setattr(part, name, getattr(self, name)[boxes])
+        part._starts = np.concatenate([[0], np.cumsum(np.diff(self._starts)[chosen])])
+        return part
 
     def __len__(self) -> int:
         return len(self._image_ids)

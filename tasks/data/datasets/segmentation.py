@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -51,6 +52,12 @@ class SegmentationDataset:
         self._images = np.array(images, dtype=np.str_)
         self._masks = np.array(masks, dtype=np.str_)
         self._read_mask = read_mask
+
+    def subset(self, positions: Sequence[int]) -> Self:
+        """The images at these positions."""
+        part = copy.copy(self)
+        part._images, part._masks = self._images[list(positions)], self._masks[list(positions)]
+        return part
 
     def __len__(self) -> int:
         return len(self._images)

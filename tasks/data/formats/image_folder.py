@@ -11,7 +11,7 @@ import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tasks.data.faults import caution, fault
 from tasks.data.files.boundary import Boundary, files_below, is_folder, visible
 from tasks.data.files.images import is_image
 from tasks.data.labels import LabelMap
+from tasks.data.split_names import DIVIDE, split_names
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ log = logging.getLogger(__name__)
 
 LAYOUT = "images as train/CLASS/*.jpg and val/CLASS/*.jpg"
 REMEDY = "data.root=FOLDER names the data set"
-SPLIT_REMEDY = f"{REMEDY}, data.train_split and so on its parts"
+SPLIT_REMEDY = f"{REMEDY}, data.train_split and so on its parts; {DIVIDE}"
+
+
+class Places(NamedTuple):
+    """Folders of the splits; `test` is None where there is none."""
+
+    train: Path
+    val: Path
+    test: Path | None
 
 
 @dataclass(slots=True)
@@ -64,6 +73,8 @@ class Listing:
 def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits:
     """Train, val and, if it is there, test. The classes are the folders of train, sorted by name.
 
+    With `data.split` train and val are the folder of train, or where there is none, all of `root`.
+
     Args:
         need_train: False allows train to be absent: it is empty then, and the classes are the folders of val.
 
@@ -72,13 +83,12 @@ def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits
     """
     root = Path(require_root(config.root, LAYOUT, REMEDY))
     boundary = Boundary(root, config.outside_root)
+    places = find_splits(config, root)
     train = None
-    if need_train or (root / config.train_split).is_dir():
-        train = list_classes(root / config.train_split, boundary)
-    val = list_classes(root / config.val_split, boundary)
-    test = None
-    if config.test_split is not None and (root / config.test_split).is_dir():
-        test = list_classes(root / config.test_split, boundary)
+    if need_train or places.train.is_dir():
+        train = list_classes(places.train, boundary)
+    val = train if train is not None and places.val == places.train else list_classes(places.val, boundary)
+    test = None if places.test is None else list_classes(places.test, boundary)
     known = train or val
     labels = LabelMap.numbered(known.classes)
 
@@ -86,10 +96,24 @@ def build_splits(config: FolderConfig, *, need_train: bool = True) -> DataSplits
         indices = class_indices(split, labels.names, f"{known.folder} has no folder of that name")
         return ClassificationDataset(split.folder, split.names, indices, labels, config.max_megapixels)
 
-    absent = Listing(root / config.train_split, [], [], [])
+    absent = Listing(places.train, [], [], [])
     return DataSplits(
         train=dataset(train or absent), val=dataset(val), test=dataset(test) if test else None, labels=labels
     )
+
+
+def find_splits(config: FolderConfig, root: Path) -> Places:
+    """Where the splits are, or would be.
+
+    Raises:
+        InputError: see `split_names`.
+    """
+    train, val, test = split_names(config, lambda split: (root / split).is_dir())
+    of_test = None if test is None else root / test
+    if config.split is None:
+        return Places(root / train, root / val, of_test)
+    whole = root / train if (root / train).is_dir() else root
+    return Places(whole, whole, of_test)
 
 
 def read_split(folder: Path, names: Sequence[str], max_megapixels: float) -> ClassificationDataset:

@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,22 +15,23 @@ from heads.structures import VOID
 from tasks.data.checks import require_folder, require_root
 from tasks.data.datasets.segmentation import SegmentationDataset
 from tasks.data.faults import fault
+from tasks.data.files.boundary import Boundary, files_below
+from tasks.data.files.images import is_image
 from tasks.data.files.mask_files import ColourMasks, IndexMasks
 from tasks.data.labels import LabelMap
+from tasks.data.split_names import DIVIDE, split_names
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.data.config import MasksConfig
-from tasks.data.files.boundary import Boundary, files_below
-from tasks.data.files.images import is_image
-from tasks.data.files.mask_files import MaskReader
+    from tasks.data.files.mask_files import MaskReader
 
 log = logging.getLogger(__name__)
 
 LAYOUT = "images and masks of the same names, images/{split}/x.jpg and masks/{split}/x.png"
-REMEDY = "data.root=FOLDER names the data set, data.images= and data.masks= the folders below it"
+REMEDY = f"data.root=FOLDER names the data set, data.images= and data.masks= the folders below it; {DIVIDE}"
 
 
 class MaskFolders(SegmentationDataset):
@@ -95,23 +96,54 @@ def build_splits(config: MasksConfig) -> DataSplits:
     elif config.void_colours:
         raise InputError("data.void_colours is set but data.colours is not; name the colours of the classes too")
     root = Path(require_root(config.root, LAYOUT, REMEDY))
-    if (
-        colours is None
-        and labels.num_classes == 2
-        and _is_binary(root / config.masks.replace("{split}", config.train_split))
-    ):
+    places = find_splits(config, root)
+    if colours is None and labels.num_classes == 2 and _is_binary(root / places.train.masks):
         log.warning("%s: masks of 0 and 255 are read as %s and %s", root, *labels.names)
         read_mask = IndexMasks(labels.names, binary=True)
 
-    def read(split: str) -> MaskFolders:
-        images, masks = config.images.replace("{split}", split), config.masks.replace("{split}", split)
+    def read(pair: Pair) -> MaskFolders:
         suffixes = config.image_suffix, config.mask_suffix
-        return MaskFolders(root, images, masks, labels, read_mask, *suffixes, outside_root=config.outside_root)
+        return MaskFolders(root, *pair, labels, read_mask, *suffixes, outside_root=config.outside_root)
 
-    test = None
-    if config.test_split is not None and (root / config.masks.replace("{split}", config.test_split)).is_dir():
-        test = read(config.test_split)
-    return DataSplits(train=read(config.train_split), val=read(config.val_split), test=test, labels=labels)
+    train = read(places.train)
+    val = train if places.val == places.train else read(places.val)
+    test = None if places.test is None else read(places.test)
+    return DataSplits(train=train, val=val, test=test, labels=labels)
+
+
+class Pair(NamedTuple):
+    """Folders below the root, of images and of their masks."""
+
+    images: str
+    masks: str
+
+
+class Places(NamedTuple):
+    """Folders of the splits; `test` is None where there are no masks of it."""
+
+    train: Pair
+    val: Pair
+    test: Pair | None
+
+
+def find_splits(config: MasksConfig, root: Path) -> Places:
+    """Where the splits are, or would be. With `data.split` train and val are the folders of train, or where there are
+    none, `images` and `masks` without the split's name.
+
+    Raises:
+        InputError: see `split_names`.
+    """
+
+    def pair(split: str) -> Pair:
+        return Pair(config.images.replace("{split}", split), config.masks.replace("{split}", split))
+
+    by_split = "{split}" in config.masks
+    train, val, test = split_names(config, lambda split: by_split and (root / pair(split).masks).is_dir())
+    of_test = None if test is None else pair(test)
+    if config.split is None:
+        return Places(pair(train), pair(val), of_test)
+    whole = pair(train) if (root / pair(train).masks).is_dir() else Pair(*(p.rstrip("/") for p in pair("")))
+    return Places(whole, whole, of_test)
 
 
 def read_labels(config: MasksConfig) -> LabelMap:

@@ -28,12 +28,12 @@ NOTE = "run.json"
 CHECKPOINTS = "checkpoints/step_*.ckpt"
 """What shows that a training began, though its note is gone."""
 LOCK = ".lock"
-EMPTY = {LOCK, run_folder.PROBE}
-"""What a process may leave that was killed before it could do anything."""
+EMPTY = {LOCK, run_folder.PROBE, run_folder.DIVISION}
+"""What a process may leave that ended before it could do anything."""
 FREE = (
     "run_dir", "trainer.checkpoint_every", "trainer.progress_bar", "trainer.synchronise", "trainer.timeout",
     "data.workers", "data.timeout", "evaluation.drawn_images", "evaluation.drawn_score", "evaluation.beside", "logger",
-    "predict", "demo", "profile", "inspect", "export", "pack", "sweep",
+    "predict", "demo", "profile", "inspect", "export", "pack", "convert", "sweep",
 )  # fmt: skip
 """Keys that do not change what a training comes to: they may differ when it goes on."""
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "data.epochs")

@@ -5,19 +5,19 @@ Reference: https://cocodataset.org/#format-data. Outlines (`segmentation`) are n
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backbone.errors import InputError
-from tasks.data.checks import check_images_exist, require_file, require_folder, require_root
+from tasks.data.checks import check_images_exist
 from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.faults import fault
 from tasks.data.files.boundary import Boundary
 from tasks.data.files.sources import is_address
 from tasks.data.formats.coco.categories import warn_of_parents
+from tasks.data.formats.coco.find import find_coco, require_split, split_files
 from tasks.data.formats.coco.image_entries import known_sizes, local_names
 from tasks.data.formats.coco.instances import called, column, read_instances, texts, whole_numbers
 from tasks.data.labels import LabelMap
@@ -25,23 +25,24 @@ from tasks.data.splits import DataSplits
 from tasks.data.subset import of_classes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from tasks.data.config import CocoConfig
+    from tasks.data.formats.coco.find import CocoPlaces, SplitFiles
     from tasks.data.formats.coco.instances import Entry
 
-LAYOUT = "COCO's layout with annotations/instances_{split}.json and {split}/"
 UNKNOWN = -1
 """Position or class of what a file does not list, where faults are collected."""
-REMEDY = "data.root=FOLDER names the data set, data.download=true fetches COCO 2017 into it"
 
 
 class CocoDetection(DetectionDataset):
     """A split in COCO's layout. Class indices follow the category ids, sorted; gaps between the ids do not matter.
 
     Args:
-        root: folder that holds `annotations` and the folder of images.
-        split: name of the folder of images.
+        root: folder of the data set.
+        split: name of the split, or where its files are.
         bad_boxes: what to do with boxes that cannot be learned.
         outside_root: whether images may lie elsewhere.
 
@@ -52,91 +53,68 @@ class CocoDetection(DetectionDataset):
     def __init__(
         self,
         root: str | Path,
-        split: str,
+        split: str | SplitFiles,
         bad_boxes: BadBoxes = BadBoxes.error,
         *,
         outside_root: bool = False,
     ) -> None:
-        file, folder = split_files(root, split)
-        boundary = Boundary(root, outside_root)
+        files = split_files(root, split) if isinstance(split, str) else require_split(split)
+        file, boundary = files.file, Boundary(root, outside_root)
         contents = read_instances(file, _without_outline)
         warn_of_parents(contents, file)
         labels = _label_map(contents["categories"], file)
-        files = local_names(contents["images"], folder, file)
-        sizes = known_sizes(contents["images"], files, folder, file, boundary)
-        annotations, names = _tabulate(contents, labels, file, files, sizes)
-        check_images_exist(folder, [name for name in files if not is_address(name)], file, boundary)
+        folder = files.images(texts(contents["images"], "file_name", "images", file))
+        names = local_names(contents["images"], folder, file)
+        sizes = known_sizes(contents["images"], names, folder, file, boundary)
+        annotations, called_so = _tabulate(contents, labels, file, names, sizes)
+        check_images_exist(folder, [name for name in names if not is_address(name)], file, boundary)
 
         def describe(box: int) -> str:
             name = annotations.file_names[annotations.owner[box]]
-            return f"{names[box]} of {name} with bbox {annotations.bbox_xywh_px[box].tolist()}"
+            return f"{called_so[box]} of {name} with bbox {annotations.bbox_xywh_px[box].tolist()}"
 
         super().__init__(folder, annotations, labels, bad_boxes, file, describe)
 
 
 def build_splits(config: CocoConfig, *, need_train: bool = True) -> DataSplits:
-    """Train and val of a data set in COCO's layout; the public test split has no annotations.
+    """Train, val and, if its annotations exist, test. With `data.split` train and val are the whole data set.
 
     Args:
         need_train: False allows the training annotations to be absent; train is empty then.
 
     Raises:
-        InputError: see `CocoDetection`, and if the two splits have other categories.
+        InputError: see `CocoDetection`, and if the splits have other categories.
     """
-    root = find_coco(config)
+    places = find_coco(config)
 
-    def dataset(split: str) -> CocoDetection:
-        return CocoDetection(root, split, config.bad_boxes, outside_root=config.outside_root)
+    def dataset(files: SplitFiles) -> CocoDetection:
+        return CocoDetection(places.root, files, config.bad_boxes, outside_root=config.outside_root)
 
-    if not need_train and not annotation_file(root, config.train_split).is_file():
-        val = dataset(config.val_split)
-        empty = DataSplits(train=NoDetections(val.labels), val=val, test=None, labels=val.labels)
-        return of_classes(empty, config.classes)
-    train, val = (dataset(split) for split in (config.train_split, config.val_split))
-    check_same_categories(train.labels, val.labels, config, root)
-    return of_classes(DataSplits(train=train, val=val, test=None, labels=train.labels), config.classes)
-
-
-def check_same_categories(train: LabelMap, val: LabelMap, config: CocoConfig, root: str) -> None:
-    """See that both splits list the same categories; an InputError otherwise, unless faults are collected."""
-    if train != val:
-        fault(
-            "other categories",
-            f"{root}: the splits {config.train_split} and {config.val_split} list other categories"
-            f" ({train.num_classes} and {val.num_classes}); give both files the same list",
-            [str(split_files(root, split)[0]) for split in (config.train_split, config.val_split)],
-        )
+    is_whole = places.train == places.val
+    has_train = need_train or places.train.file.is_file()
+    train = dataset(places.train) if has_train and not is_whole else None
+    val = dataset(places.val)
+    splits = DataSplits(
+        train=val if is_whole else train or NoDetections(val.labels),
+        val=val,
+        test=None if places.test is None else dataset(places.test),
+        labels=val.labels,
+    )
+    check_same_categories(splits, places)
+    return of_classes(splits, config.classes)
 
 
-def find_coco(config: CocoConfig) -> str:
-    """The folder of the data set. Downloads first if asked to.
-
-    Raises:
-        InputError: `data.root` is not set or is no folder, or what `download_coco` raises.
-    """
-    if config.root is not None and config.download:
-        from tasks.data.formats.coco.download import download_coco
-
-        download_coco(Path(config.root))
-    return require_root(config.root, LAYOUT, REMEDY)
-
-
-def split_files(root: str | Path, split: str) -> tuple[Path, Path]:
-    """The annotation file of a split and the folder of its images.
-
-    Raises:
-        InputError: one of them is missing.
-    """
-    require_folder(root, LAYOUT, REMEDY)
-    file, folder = annotation_file(root, split), Path(root) / split
-    require_file(file, "the annotations of the split", REMEDY)
-    require_folder(folder, "the images of the split", REMEDY)
-    return file, folder
-
-
-def annotation_file(root: str | Path, split: str) -> Path:
-    """Where the annotations of a split are."""
-    return Path(root) / "annotations" / f"instances_{split}.json"
+def check_same_categories(splits: DataSplits, places: CocoPlaces) -> None:
+    """See that all splits list the same categories; an InputError otherwise, unless faults are collected."""
+    others = {"train": (splits.train, places.train), "test": (splits.test, places.test)}
+    for name, (data, files) in others.items():
+        if data is not None and files is not None and data.labels != splits.labels:
+            fault(
+                "other categories",
+                f"{places.root}: {name} ({files.file}) and val ({places.val.file}) list other categories"
+                f" ({data.labels.num_classes} and {splits.labels.num_classes}); give both files the same list",
+                [str(files.file), str(places.val.file)],
+            )
 
 
 def _without_outline(entry: Entry) -> Entry:

@@ -71,6 +71,17 @@ class Outlines:
         merged: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
         return merged
 
+    def plain(self, position: int) -> list[list[float]] | dict[str, Any]:
+        """Outline of an object as COCO's files have it: polygons, or run lengths as a string."""
+        if position in self.runs:
+            counts = self.runs[position]["counts"]
+            return {
+                "size": list(self.runs[position]["size"]),
+                "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+            }
+        own = self.polygons[self.objects[position] : self.objects[position + 1] + 1].tolist()
+        return [self.numbers[start:end].tolist() for start, end in itertools.pairwise(own)]
+
 
 def pixels_of(drawn: Sequence[dict[str, Any]]) -> NDArray[np.int64]:
     """(objects,) pixels inside of each object, given by run lengths."""

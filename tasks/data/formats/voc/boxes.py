@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout with boxes: `Annotations/*.xml`, `JPEGImages/`, `ImageSets/Main/{split}.txt`.
+"""PASCAL VOC's XML files with boxes: `Annotations/*.xml` and `ImageSets/Main/{split}.txt`, or beside the images.
 
 Coordinates in the files count pixels from 1 and include both ends: xmin=1, xmax=640 is the whole width of an image of
 640 pixels. Here that becomes the edges 0 and 640: the lower corner moves by one, the upper stays. A file that counts
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbone.errors import InputError
-from tasks.data.checks import check_images_exist, require_file, require_folder
+from tasks.data.checks import require_file
 from tasks.data.config import BadBoxes
 from tasks.data.datasets.detection import Annotations, DetectionDataset, NoDetections
 from tasks.data.faults import each, fault
@@ -27,9 +27,10 @@ from tasks.data.files.boundary import Boundary
 from tasks.data.files.contents import shown
 from tasks.data.files.images import read_size
 from tasks.data.formats.voc.find import find_voc
-from tasks.data.formats.voc.folder import REMEDY, file_names, read_list
+from tasks.data.formats.voc.listing import LAYOUT, has_split, list_all, list_split
 from tasks.data.formats.voc.xml_file import read_xml
 from tasks.data.labels import LabelMap
+from tasks.data.split_names import split_names
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from tasks.data.config import VocConfig
+    from tasks.data.formats.voc.listing import Listing
 
 log = logging.getLogger(__name__)
 
-LAYOUT = "VOC's layout with Annotations/, JPEGImages/ and ImageSets/Main/{split}.txt"
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE)
 """A number, or what some tools write where there is none: that makes a box that cannot be learned."""
 FLAGS = {"": False, "0": False, "1": True, "false": False, "true": True}
@@ -72,11 +73,11 @@ class VocDetection(DetectionDataset):
     Objects marked `difficult` are handled like crowd: neither positive nor negative, and ignored by the evaluator.
 
     Args:
-        root: folder that holds `Annotations`, `JPEGImages` and `ImageSets`.
-        split: name of the list under `ImageSets/Main`.
+        root: folder of the data set.
+        split: name of the list under `ImageSets/Main`, or of a folder.
         classes: names of the classes; None collects those of this split, sorted.
         bad_boxes: what to do with boxes that cannot be learned.
-        images: what `read_split` gave for this split, if it was called before.
+        images: what `read_images` gave for this split, if it was called before.
         outside_root: whether files may lie elsewhere.
 
     Raises:
@@ -86,57 +87,67 @@ class VocDetection(DetectionDataset):
     def __init__(
         self,
         root: str | Path,
-        split: str,
+        split: str | Listing,
         classes: Sequence[str] | None = None,
         bad_boxes: BadBoxes = BadBoxes.error,
         images: list[VocImage] | None = None,
         *,
         outside_root: bool = False,
     ) -> None:
-        images = read_split(root, split, Boundary(root, outside_root)) if images is None else images
-        labels = LabelMap.numbered(classes or collect_classes(images, split_list(root, split)))
+        boundary = Boundary(root, outside_root)
+        listing = list_split(Path(root), split, boundary) if isinstance(split, str) else split
+        images = read_images(listing, boundary) if images is None else images
+        labels = LabelMap.numbered(classes or collect_classes(images, listing.source))
         for image in images:
             image.objects = _known(image, labels)
         objects = [(image, number, item) for image in images for number, item in enumerate(image.objects, start=1)]
-        folder = Path(root) / "JPEGImages"
 
         def describe(box: int) -> str:
             image, number, item = objects[box]
             return f"object {number} ({item.name}) of {image.xml} with corners {list(item.corners)}"
 
         annotations = _tabulate(images, labels)
-        super().__init__(folder, annotations, labels, bad_boxes, split_list(root, split), describe)
+        super().__init__(listing.folder, annotations, labels, bad_boxes, listing.source, describe)
 
 
 def build_splits(config: VocConfig, *, need_train: bool = True) -> DataSplits:
-    """Train, val and, if its list exists, test. Without `classes` those of all splits are collected.
+    """Train, val and, if it is there, test. Without `classes` those of all splits are collected.
 
-    With `classes` the objects of others are left out, and it is said how many.
+    With `classes` the objects of others are left out, and it is said how many. With `data.split` train and val are the
+    split `train_split`, or the whole data set where it has no splits.
 
     Args:
-        need_train: False allows the list of train to be absent; train is empty then.
+        need_train: False allows train to be absent; it is empty then.
 
     Raises:
         InputError: see `VocDetection`.
     """
     root = find_voc(config, LAYOUT)
-    has_train = need_train or split_list(root, config.train_split).is_file()
-    names = [config.train_split] * has_train + [config.val_split]
-    if config.test_split is not None and split_list(root, config.test_split).is_file():
-        names.append(config.test_split)
+    train, val, test = split_names(config, lambda split: has_split(root, split))
     boundary = Boundary(root, config.outside_root)
-    images = {name: read_split(root, name, boundary) for name in names}
-    everything = [image for name in names for image in images[name]]
-    classes = config.classes or collect_classes(everything, Path(root) / "Annotations")
+    if config.split is not None:
+        val = train
+    has_train = need_train or has_split(root, train)
+    listings = {
+        name: list_all(root, boundary)
+        if config.split is not None and name == train and not has_split(root, train)
+        else list_split(root, name, boundary)
+        for name in dict.fromkeys([train] * has_train + [val] + ([] if test is None else [test]))
+    }
+    images = {name: read_images(listing, boundary) for name, listing in listings.items()}
+    everything = [image for of_split in images.values() for image in of_split]
+    classes = config.classes or collect_classes(everything, next(iter(listings.values())).source)
     if config.classes:
         _leave_out_others(everything, config.classes)
-    splits = {name: VocDetection(root, name, classes, config.bad_boxes, images[name]) for name in names}
-    val = splits[config.val_split]
+    splits = {
+        name: VocDetection(root, listing, classes, config.bad_boxes, images[name]) for name, listing in listings.items()
+    }
+    labels = splits[val].labels
     return DataSplits(
-        train=splits[config.train_split] if has_train else NoDetections(val.labels),
-        val=val,
-        test=splits.get(config.test_split or ""),
-        labels=val.labels,
+        train=splits[train] if has_train else NoDetections(labels),
+        val=splits[val],
+        test=None if test is None else splits[test],
+        labels=labels,
     )
 
 
@@ -148,11 +159,6 @@ def _leave_out_others(images: Sequence[VocImage], classes: Sequence[str]) -> Non
     if others:
         some = ", ".join(f"{count} {name}" for name, count in others.most_common(5))
         log.info("data.classes: %d objects of other classes are left out (%s)", others.total(), some)
-
-
-def split_list(root: str | Path, split: str) -> Path:
-    """The file that lists the images of a split."""
-    return Path(root) / "ImageSets" / "Main" / f"{split}.txt"
 
 
 def collect_classes(images: Sequence[VocImage], file: Path) -> list[str]:
@@ -167,34 +173,25 @@ def collect_classes(images: Sequence[VocImage], file: Path) -> list[str]:
     return names
 
 
-def read_split(root: str | Path, split: str, boundary: Boundary) -> list[VocImage]:
-    """Every image that the split lists, from its XML file; the images themselves are not read.
+def read_images(listing: Listing, boundary: Boundary) -> list[VocImage]:
+    """Every image of a split, from its XML file; the images themselves are not read.
 
     Raises:
-        InputError: a file or folder is missing, an XML file is broken, or an image is listed twice.
+        InputError: an XML file is missing or broken, or lies elsewhere.
     """
-    require_folder(root, LAYOUT, REMEDY)
-    folder, xml_folder, listing = Path(root) / "JPEGImages", Path(root) / "Annotations", split_list(root, split)
-    require_folder(folder, "the images", REMEDY)
-    require_folder(xml_folder, "the annotations", REMEDY)
-    stems = read_list(listing)
-    found = file_names(folder)
-    check_images_exist(folder, [found.get(stem, f"{stem}.jpg") for stem in stems], listing, boundary)
-    boundary.report([] if boundary.holds(xml_folder) else [xml_folder])
-    files = [(xml_folder / f"{stem}.xml", folder / found[stem]) for stem in stems if stem in found]
-    boundary.report([xml for xml, _ in files if not boundary.holds_file(xml)])
+    boundary.report([xml for xml, _ in listing.pairs if not boundary.holds_file(xml)])
     images = []
-    for xml, image in files:
+    for xml, image in listing.pairs:
         if not (boundary.holds_file(xml) and boundary.holds_file(image)):
             continue  # a fault, said above
         with each("unreadable annotation", str(xml)):
             remedy = "add the file or remove the image from the list"
-            require_file(xml, f"the annotation of an image of {listing}", remedy)
-            images.append(_read_xml(xml, image))
+            require_file(xml, f"the annotation of an image of {listing.source}", remedy)
+            images.append(_read_xml(xml, image, listing.folder))
     return images
 
 
-def _read_xml(xml: Path, image: Path) -> VocImage:
+def _read_xml(xml: Path, image: Path, folder: Path) -> VocImage:
     tree = read_xml(xml)
     objects = [
         VocObject(
@@ -212,7 +209,8 @@ def _read_xml(xml: Path, image: Path) -> VocImage:
     size = (0, 0)
     if tree.find("size") is not None:
         size = (_side(tree, "size/height", xml), _side(tree, "size/width", xml))
-    return VocImage(xml, image.name, size if min(size) > 0 else read_size(image), objects)
+    name = image.relative_to(folder).as_posix()
+    return VocImage(xml, name, size if min(size) > 0 else read_size(image), objects)
 
 
 def _text(element: Element, key: str, xml: Path) -> str:

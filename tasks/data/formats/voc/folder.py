@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from backbone.errors import InputError
 from tasks.data.checks import check_unique, require_file
 from tasks.data.files.contents import read_text
+from tasks.data.split_names import DIVIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +40,19 @@ def read_list(listing: Path) -> list[str]:
     Raises:
         InputError: there is no such file, it is no text, or a name is listed twice.
     """
-    require_file(listing, "the list of the split's images", f"{REMEDY}, data.train_split and so on the list")
+    require_file(listing, "the list of the split's images", f"{REMEDY}, data.train_split and so on the list; {DIVIDE}")
     lines = read_text(listing, "write it again").splitlines()
     names = [line.strip() for line in lines if line.strip()]
     check_unique(names, "image", listing)
     return names
 
 
-def file_names(folder: Path) -> dict[str, str]:
-    """Names by stem of the files in a folder, whatever their suffix."""
-    return {path.stem: path.name for path in sorted(folder.iterdir(), reverse=True)}
+def file_names(folder: Path, *, deep: bool = False) -> dict[str, str]:
+    """Names of the files in a folder, whatever their suffix, by their name without it.
+
+    Args:
+        deep: with those of its sub-folders, whose names are part of a file's.
+    """
+    paths = (path for path in folder.rglob("*") if path.is_file()) if deep else folder.iterdir()
+    names = (path.relative_to(folder).as_posix() for path in sorted(paths, reverse=True))
+    return {name[: len(name) - len(PurePosixPath(name).suffix)]: name for name in names}

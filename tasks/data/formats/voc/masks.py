@@ -19,7 +19,9 @@ from tasks.data.files.boundary import Boundary
 from tasks.data.files.mask_files import IndexMasks
 from tasks.data.formats.voc.find import find_voc
 from tasks.data.formats.voc.folder import AUGMENTED, AUGMENTED_MASKS, IMAGES, MASKS, REMEDY, file_names, read_list
+from tasks.data.formats.voc.listing import as_stem
 from tasks.data.labels import LabelMap
+from tasks.data.split_names import split_names
 from tasks.data.splits import DataSplits
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class VocSegmentation(SegmentationDataset):
 
     Args:
         root: folder that holds `JPEGImages`, `SegmentationClass` and `ImageSets`.
-        split: name of the list under `ImageSets/Segmentation`.
+        split: name of the list under `ImageSets/Segmentation`; None: all images with a mask.
         classes: names of the values 0, 1, ... of the masks.
         outside_root: whether files may lie elsewhere.
 
@@ -50,19 +52,20 @@ class VocSegmentation(SegmentationDataset):
     """
 
     def __init__(
-        self, root: str | Path, split: str, classes: Sequence[str] = VOC_CLASSES, *, outside_root: bool = False
+        self, root: str | Path, split: str | None, classes: Sequence[str] = VOC_CLASSES, *, outside_root: bool = False
     ) -> None:
         require_folder(root, LAYOUT, REMEDY)
-        root, listing = Path(root), split_list(root, split)
+        root = Path(root)
+        listing = root / MASKS if split is None else split_list(root, split)
         folders = [MASKS]
         if split == AUGMENTED:
             folders.append(AUGMENTED_MASKS)
         for folder, what in ((IMAGES, "the images"), *((folder, f"the masks of {split}") for folder in folders)):
             require_folder(root / folder, what, REMEDY)
-        stems = read_list(listing)
         found = file_names(root / IMAGES)
-        images = [f"{IMAGES}/{found.get(stem, f'{stem}.jpg')}" for stem in stems]
         places = {path.stem: folder for folder in folders for path in (root / folder).glob("*.png")}
+        stems = sorted(places) if split is None else [as_stem(name, found) for name in read_list(listing)]
+        images = [f"{IMAGES}/{found.get(stem, f'{stem}.jpg')}" for stem in stems]
         masks = [f"{places.get(stem, folders[-1])}/{stem}.png" for stem in stems]
         boundary = Boundary(root, outside_root)
         check_images_exist(root, images, listing, boundary)
@@ -74,23 +77,29 @@ class VocSegmentation(SegmentationDataset):
 def build_splits(config: VocConfig) -> DataSplits:
     """Train, val and, if its list exists and any of its images has a mask, test.
 
+    With `data.split` train and val are the list of train, or where there is none, all images with a mask.
+
     Raises:
         InputError: see `VocSegmentation` and `find_voc`.
     """
     root = find_voc(config, LAYOUT)
     classes = config.classes or VOC_CLASSES
 
-    def read(split: str) -> VocSegmentation:
+    def read(split: str | None) -> VocSegmentation:
         return VocSegmentation(root, split, classes, outside_root=config.outside_root)
 
-    train, val = read(config.train_split), read(config.val_split)
+    names = split_names(config, lambda split: split_list(root, split).is_file())
+    if config.split is None:
+        train, val = read(names[0]), read(names[1])
+    else:
+        train = val = read(names[0] if split_list(root, names[0]).is_file() else None)
     test = None
-    if config.test_split is not None and split_list(root, config.test_split).is_file():
-        stems = read_list(split_list(root, config.test_split))
+    if names[2] is not None:
+        stems = read_list(split_list(root, names[2]))
         if any((root / MASKS / f"{stem}.png").is_file() for stem in stems):
-            test = read(config.test_split)
+            test = read(names[2])
         else:
-            log.info("%s: none of its images has a mask; it is not used", split_list(root, config.test_split))
+            log.info("%s: none of its images has a mask; it is not used", split_list(root, names[2]))
     return DataSplits(train=train, val=val, test=test, labels=train.labels)
 
 

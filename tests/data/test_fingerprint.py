@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tasks.commands.inspect.fingerprint import MAX_BITS, THUMBNAIL, difference_hash, same_images, thumbnail
 from tasks.data.files.images import decode_stored
+from tasks.data.fingerprint import MAX_BITS, THUMBNAIL, difference_hash, same_images, thumbnail
 from tests.data.builders import jpeg, picture
 
 

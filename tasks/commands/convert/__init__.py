@@ -1,0 +1,1 @@
+"""mode=convert: a data set in another format."""

@@ -12,6 +12,7 @@ from backbone.build import build_backbone
 from backbone.errors import InputError
 from heads.build import build_head
 from heads.kinds import Kind
+from heads.tiling import Tiling
 from tasks.checkpoints.join_heads import start_heads
 from tasks.checkpoints.model_file import check_labels, is_foreign, known_labels, load_into, read_header
 from tasks.checkpoints.public_weights import load_heads, public_labels
@@ -23,7 +24,7 @@ from tasks.data.division import DivisionFiles
 from tasks.data.labels import LabelMap
 from tasks.data.loading.loaders import Loaders
 from tasks.data.transforms.build import evaluation_transform
-from tasks.deploy.opening import load_artifact
+from tasks.deploy.opening import load_artifact, object_side_of
 from tasks.distributed import group
 from tasks.evaluators.classification import ClassificationEvaluator
 from tasks.evaluators.detection import DetectionEvaluator
@@ -33,6 +34,7 @@ from tasks.papers.references import Reference, references
 from tasks.predictor import Predictor
 from tasks.report.facts import RunFacts
 from tasks.report.page import Report
+from tasks.runs import best_scores
 from tasks.runs.folder import DIVISION
 from tasks.runs.machine import device_of
 
@@ -216,20 +218,55 @@ class Builder:
         Raises:
             InputError: the file does not fit, or there is no such device.
         """
-        device = self.device
         model, labels = self.trained_model(checkpoint=checkpoint, artifact=artifact)
+        detectors = [name for name, of in self._kinds(labels).items() if of is Kind.detection]
+        classes = [one for name in detectors for one in labels[name].names]
+        known = object_side_of(checkpoint, artifact)
+        return self.predictor_of(
+            model,
+            labels,
+            section,
+            score=best_scores.resolve(section.score, str(checkpoint or artifact), detectors, classes),
+            tiling=self.tiling(section, known),
+        )
+
+    def _kinds(self, labels: Mapping[str, LabelMap]) -> dict[str, Kind | None]:
+        return {name: self.heads[name].kind if name in self.heads else None for name in labels}
+
+    def tiling(self, section: PredictConfig, object_side: float | None) -> Tiling | None:
+        """How large images are looked at, as `predict.tiles` says.
+
+        Args:
+            object_side: of the object in the middle in pixels, of the images that are known; None: nothing is known.
+        """
+        if section.tiles is None:
+            return None
+        side = section.tiles if isinstance(section.tiles, int) else None
+        return Tiling(side=side, object_side=object_side, image_size=self.transform.image_size)
+
+    def predictor_of(
+        self,
+        model: VisionModel,
+        labels: Mapping[str, LabelMap],
+        section: PredictConfig,
+        *,
+        score: float | Mapping[str, float],
+        tiling: Tiling | None,
+    ) -> Predictor:
+        """A model on the device of the run, with all that is needed to use it."""
         return Predictor(
             model,
             labels,
             evaluation_transform(self.transform),
             same_size=getattr(self.transform, "same_size", True),
-            device=device,
+            device=self.device,
             precision=self._config.trainer.precision,
             multi_scale=self._config.evaluation.multi_scale,
             batch_size=section.batch_size,
-            score=section.score,
+            score=score,
             overlay=section.overlay,
             top=section.top,
+            tiling=tiling,
         )
 
     def references(self, head: str, images: int) -> list[Reference]:

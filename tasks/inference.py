@@ -7,7 +7,7 @@ section 4.1.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,20 @@ DOUBLE = "64-true"
 """For tests of algorithms: what several ways to compute differ by is then no rounding."""
 
 
+class Completed(Protocol):
+    """What completes predictions about images by what else is known of them."""
+
+    def __call__(self, answers: dict[str, list[Any]], rows: dict[str, Tensor], sizes: Tensor) -> dict[str, list[Any]]:
+        """By head, a prediction for each of its images.
+
+        Args:
+            answers: by head.
+            rows: images of the batch that a head answered about; of a head that is not named, all.
+            sizes: (N, 2), height and width of the original images.
+        """
+        ...
+
+
 @contextmanager
 def computing(device: torch.device, precision: str) -> Iterator[None]:
     """While this lasts models compute as `trainer.precision` says, without gradients."""
@@ -54,12 +68,14 @@ def evaluate(
     device: torch.device,
     precision: str = "32-true",
     multi_scale: bool = False,
+    completed: Completed | None = None,
 ) -> dict[str, dict[str, float | None]]:
     """Metrics by head over the images of all processes; the evaluators of the first process then know all of them.
 
     Args:
         model: is moved to `device`; all processes use the first one's weights.
         batches: of this process.
+        completed: what becomes of the predictions of every batch; None: they stay.
     Raises:
         InputError: what a head gives out is not finite, or an image was seen twice.
     """
@@ -69,15 +85,19 @@ def evaluate(
         evaluator.reset()
     with computing(device, precision):
         for batch in batches:
-            update(evaluators, model, batch.to(device, non_blocking=True), multi_scale=multi_scale)
+            here = batch.to(device, non_blocking=True)
+            update(evaluators, model, here, multi_scale=multi_scale, completed=completed)
     return metrics_of_all(evaluators)
 
 
 def update(
-    evaluators: Mapping[str, Evaluator[Any]], model: VisionModel, batch: Batch, *, multi_scale: bool = False
-) -> None:
+    evaluators: Mapping[str, Evaluator[Any]], model: VisionModel, batch: Batch, *, multi_scale: bool = False,
+    completed: Completed | None = None,
+) -> None:  # fmt: skip
     """Let the evaluator of every head take in what the model says about a batch."""
     answers = predict(model, batch.images, batch.sizes, batch.rows, multi_scale=multi_scale)
+    if completed is not None:
+        answers = completed(answers, batch.rows, batch.sizes)
     for name, of_head in answers.items():
         evaluators[name].update(batch.of(name), of_head)
 

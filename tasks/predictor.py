@@ -5,15 +5,18 @@ Shapes: N images, H W pixels.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
+from heads.tiling import merge_boxes, merge_masks
+from tasks.config.predict import SCORE
 from tasks.data.sample import Sample
 from tasks.drawing.predictions import draw_predictions
 from tasks.inference import computing, predict
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from heads.tiling import Tile, Tiling
     from tasks.data.labels import LabelMap
     from tasks.data.sample import Transform
     from tasks.model import VisionModel
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 Name = TypeVar("Name")
 HeadPrediction: TypeAlias = Classification | Detections | LabelMask
 
+log = logging.getLogger(__name__)
+
+NMS_IOU, MOST = 0.5, 300
+"""Of a detector that does not say its own."""
 SHOWN = 5
 """Classes and detections that are printed of an answer."""
 
@@ -75,9 +83,11 @@ class Predictor:
         precision: 32-true, bf16-mixed or 16-mixed.
         multi_scale: average segmentation over several scales (see `tasks.inference`).
         batch_size: images that the model sees at once.
-        score: detections below it are not drawn, unless `draw` is told otherwise.
+        score: detections below it are not drawn, unless `draw` is told otherwise; by the class's name, `SCORE` of
+            those that are not named.
         overlay: opacity of masks when drawn.
         top: classes that are drawn for an image.
+        tiling: looks at large images in tiles too; None: as a whole alone.
     """
 
     def __init__(
@@ -91,9 +101,10 @@ class Predictor:
         precision: str = "32-true",
         multi_scale: bool = False,
         batch_size: int = 16,
-        score: float = 0.3,
+        score: float | Mapping[str, float] = SCORE,
         overlay: float = 0.6,
         top: int = 5,
+        tiling: Tiling | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
@@ -105,6 +116,8 @@ class Predictor:
         self.score = score
         self.overlay = overlay
         self.top = top
+        self.tiling = tiling
+        self._said_tiles = False
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -129,7 +142,41 @@ class Predictor:
             for start in range(0, len(alike), self.batch_size):
                 views, shapes = zip(*alike[start : start + self.batch_size], strict=True)
                 found += self.predict(views, shapes)
-        return found
+        return [self.in_tiles(image, whole) for image, whole in zip(images, found, strict=True)]
+
+    def in_tiles(self, image: Pixels, whole: Prediction) -> Prediction:
+        """The prediction about an image with what its tiles show, where it is looked at in tiles.
+
+        Args:
+            image: (H, W, 3) uint8.
+            whole: of the image as a whole; classes stay as they are.
+        """
+        tiles = self.tiling.of(*whole.size) if self.tiling is not None else []
+        if not tiles or all(isinstance(answer, Classification) for answer in whole.by_head.values()):
+            return whole
+        self._say_tiles(whole.size, tiles)
+        parts = self.batch([image[t.top : t.top + t.height, t.left : t.left + t.width] for t in tiles])
+        answers = dict(whole.by_head)
+        for head, answer in whole.by_head.items():
+            of_tiles: list[Any] = [part.by_head[head] for part in parts]
+            if isinstance(answer, Detections):
+                nms_iou, most = suppression(self.model.heads[head])
+                answers[head] = merge_boxes(answer, tiles, of_tiles, whole.size, nms_iou=nms_iou, most=most)
+            elif isinstance(answer, LabelMask):
+                answers[head] = merge_masks(tiles, of_tiles, whole.size)
+        return Prediction(whole.size, answers, whole.names)
+
+    def _say_tiles(self, size: tuple[int, int], tiles: Sequence[Tile]) -> None:
+        """One line, the first time, where nobody said how large they are."""
+        if self._said_tiles or self.tiling is None or self.tiling.side is not None:
+            return
+        self._said_tiles = True
+        log.info(
+            "predict.tiles=auto: images as one of %d x %d pixels are looked at in tiles of %d too (%d): as a whole the"
+            " model would see objects of the usual %.0f pixels at %.1f",
+            size[1], size[0], tiles[0].width, len(tiles), self.tiling.object_side or 0,
+            self.tiling.seen(max(size)) or 0,
+        )  # fmt: skip
 
     def see(self, image: Pixels) -> Pixels:
         """What the model gets to see of an image, still uint8. May be called in any thread.
@@ -156,12 +203,12 @@ class Predictor:
             for row, size in enumerate(sizes)
         ]
 
-    def draw(self, image: Pixels, prediction: Prediction, score: float | None = None) -> Pixels:
+    def draw(self, image: Pixels, prediction: Prediction, score: float | Mapping[str, float] | None = None) -> Pixels:
         """A copy of an image (H, W, 3) with the predictions of all heads on it.
 
         Args:
             prediction: of this very image.
-            score: detections below it are not drawn; None is the predictor's own.
+            score: detections below it are not drawn, for all classes or by name; None is the predictor's own.
         Raises:
             InputError: the prediction is of an image of another size.
         """
@@ -174,6 +221,15 @@ class Predictor:
         return draw_predictions(
             image, prediction.by_head, prediction.names, score=least, overlay=self.overlay, top=self.top
         )
+
+
+def suppression(head: Any) -> tuple[float, int]:
+    """Of a detector, ours or of an exported file: the overlap that suppresses a box, and how many it keeps."""
+    config = getattr(head, "config", None)
+    if config is not None:
+        return getattr(config, "nms_iou", NMS_IOU), getattr(config, "max_detections", MOST)
+    settings = getattr(head, "settings", {})
+    return settings.get("nms_iou", NMS_IOU), settings.get("detections", MOST)
 
 
 def best_classes(answer: Classification, names: Sequence[Name], count: int) -> list[tuple[Name, float]]:

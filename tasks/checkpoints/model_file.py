@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
 
 FORMAT = "trident-1"
+OBJECT_SIDE = "object_side_px"
+"""Key of `provenance`: side of the training objects' middle one by size, in pixels of its image."""
 GROUPS = ("task", "backbone", "head", "transform", "data")
 """Configuration groups whose option a checkpoint and an exported file remember; data last."""
 

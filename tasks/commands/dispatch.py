@@ -147,7 +147,7 @@ def _run(
         case Mode.evaluate:
             from tasks.commands.evaluate import evaluate
 
-            evaluate(job, config.trainer, multi_scale=multi_scale, **file)
+            evaluate(job, config.trainer, multi_scale=multi_scale, look=config.predict, **file)
         case Mode.predict:
             from tasks.commands.predict.job import predict
 

@@ -12,6 +12,7 @@ from rich.progress import track
 
 from backbone.errors import InputError
 from tasks import inference
+from tasks.commands.tiled import tiled
 from tasks.data.formats.coco.results import load_annotations, load_results
 from tasks.data.loading.workers import loading_explained
 from tasks.distributed import group
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from heads.structures import Batch
     from tasks.commands.job import Job
     from tasks.config.evaluation import EvaluationConfig
+    from tasks.config.predict import PredictConfig
     from tasks.config.training import TrainerConfig
     from tasks.data.splits import DataSplits, JointSplits
     from tasks.model import VisionModel
@@ -42,9 +44,12 @@ def evaluate(
     checkpoint: str | None = None,
     artifact: str | None = None,
     multi_scale: bool = False,
+    look: PredictConfig | None = None,
 ) -> None:
     """Evaluate a run's weights, public ones, or an exported file in its runtime.
 
+    Args:
+        look: how large images are looked at; None: as a whole alone.
     Raises:
         InputError: the file, its runtime or the data do not fit.
     """
@@ -56,13 +61,14 @@ def evaluate(
     model, _ = builder.trained_model(checkpoint=checkpoint, artifact=artifact, data=builder.labels(splits))
     if group.is_first():
         job.begin()
-    evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale)
+    evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale, look=look)
     log.info("everything is in %s", job.folder)
 
 
 def evaluate_splits(
-    job: Job, trainer: TrainerConfig, model: VisionModel, splits: DataSplits | JointSplits, *, multi_scale: bool
-) -> None:
+    job: Job, trainer: TrainerConfig, model: VisionModel, splits: DataSplits | JointSplits, *, multi_scale: bool,
+    look: PredictConfig | None = None,
+) -> None:  # fmt: skip
     """Evaluate on `val`, and on `test` if there is one, and write metrics and predictions of each."""
     builder, folder = job.builder, job.folder
     loaders, device = builder.loaders(splits), builder.device
@@ -72,11 +78,13 @@ def evaluate_splits(
         if split is None:
             continue
         evaluators = builder.evaluators(splits, name)
+        completed = None if look is None else tiled(builder, look, model, splits, name, split)
         with loading_explained():
             batches = _shown(loaders.evaluation(split), name, trainer.progress_bar)
             by_head = inference.evaluate(
-                model, evaluators, batches, device=device, precision=trainer.precision, multi_scale=multi_scale
-            )
+                model, evaluators, batches, device=device, precision=trainer.precision, multi_scale=multi_scale,
+                completed=completed,
+            )  # fmt: skip
         if not group.is_first():
             continue
         for head, evaluator in evaluators.items():

@@ -12,7 +12,8 @@ import lightning as L
 import torch
 
 from heads.ssdlite.head import SSDLite
-from tasks.checkpoints.model_file import _header, check_labels, save_model
+from heads.tiling import object_side
+from tasks.checkpoints.model_file import OBJECT_SIDE, _header, check_labels, save_model
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.fitting import IMAGES, is_auto, with_fitting_batches
 from tasks.commands.preflight import report_coverage, report_leak, report_small
@@ -107,6 +108,7 @@ def _train(
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
     header = _header(job.command, labels, model)
+    header.provenance |= _object_side(splits, model)
     newest = checkpoints.newest() if claim.is_longer or is_auto(job) else None
     if is_auto(job):
         job = with_fitting_batches(job, splits, labels, trainer, newest)
@@ -185,6 +187,15 @@ def _teacher(
     for name, wanted in labels.items():
         check_labels(what, known[name], wanted)
     return teacher
+
+
+def _object_side(splits: DataSplits | JointSplits, model: VisionModel) -> dict[str, float]:
+    """For the checkpoint's header: mode=predict looks at images in tiles where such objects would be too small."""
+    detectors = [name for name, head in model.heads.items() if isinstance(head, SSDLite)]
+    if not detectors:
+        return {}
+    side = object_side(cast("DetectionData", splits.of(detectors[0]).train).ground_truth())
+    return {} if side is None else {OBJECT_SIDE: side}
 
 
 def _report_boxes(

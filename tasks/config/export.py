@@ -31,6 +31,23 @@ class Precision(Enum):
     int8 = "int8"
 
 
+class Batch(Enum):
+    """How many images the input takes."""
+
+    single = "single"
+    dynamic = "dynamic"
+    """Any number."""
+
+
+class End(Enum):
+    """Where the graph of a detector ends."""
+
+    boxes = "boxes"
+    """At the scores and the place of every default box."""
+    detections = "detections"
+    """Behind non-maximum suppression."""
+
+
 @dataclass(kw_only=True, slots=True)
 class ExportConfig:
     """What mode=export writes. The input's side is `transform.image_size`."""
@@ -45,6 +62,11 @@ class ExportConfig:
     """Licence of the weights, to be said in the file; null: what the weights' own file says."""
     mask: bool = False
     """Segmentation ends at the label map of the input's size instead of the coarse logits."""
+    batch: Batch = Batch.single
+    """export=onnx only."""
+    end: End = End.boxes
+    """export=onnx only. detections: `boxes` (N, D, 4), `scores` (N, D), `labels` (N, D), best first; what follows the
+    last detection of an image has score 0."""
     compare: bool = True
     """Evaluate and time what was written beside the model in PyTorch."""
     compared_images: int = 8
@@ -60,6 +82,11 @@ class ExportConfig:
                 raise InputError(f"export.{name}={getattr(self, name)}: must be at least 1")
         if self.runtime is not None and self.format is not Format.web:
             raise InputError(f"export.runtime={self.runtime}: needs export=web, not {self.format.value}")
+        for name, is_plain in (("batch", self.batch is Batch.single), ("end", self.end is End.boxes)):
+            if not is_plain and self.format is not Format.onnx:
+                raise InputError(
+                    f"export.{name}={getattr(self, name).value}: needs export=onnx, not {self.format.value}"
+                )
         if self.calibration_source is not None and self.precision is not Precision.int8:
             raise InputError(
                 f"export.calibration_source={self.calibration_source}: needs export.precision=int8, not "

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from backbone.errors import InputError
 from tasks.config.profile import MIN_PROFILED_SIZE
+from tasks.config.training import AUTO
+
+SCORE = 0.3
+"""Of classes that `predict.score` does not name."""
+BEST = "best"
 
 
 class VideoOutput(Enum):
@@ -24,8 +30,12 @@ class PredictConfig:
     """Images that the model sees at once, where it sees them all in one size."""
     workers: int | None = None
     """Threads that read, draw and write; null: one for each core, up to 8."""
-    score: float = 0.3
-    """Detections below it are not drawn; detections.json has all."""
+    score: Any = SCORE
+    """Detections below it are not drawn; detections.json has all. By class: {person: 0.5}, of others 0.3. best: what
+    the evaluation beside the checkpoint found best for each class; or the path of a best_scores.json."""
+    tiles: int | str | None = AUTO
+    """Side in pixels of the tiles that larger images are looked at in, besides as a whole; of mode=evaluate too. auto:
+    where the objects that a detector knows would be seen at less than 10 pixels; null: never."""
     overlay: float = 0.6
     """Opacity of masks over an image."""
     top: int = 5
@@ -46,8 +56,23 @@ class PredictConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"predict.{name}={value}: must be at least 1")
-        for name in ("score", "overlay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"predict.{name}={getattr(self, name)}: must be in [0, 1]")
+        if not 0 <= self.overlay <= 1:
+            raise InputError(f"predict.overlay={self.overlay}: must be in [0, 1]")
+        self._check_score()
+        if self.tiles not in (None, AUTO) and (type(self.tiles) is not int or self.tiles < MIN_PROFILED_SIZE):
+            raise InputError(
+                f"predict.tiles={self.tiles}: must be at least {MIN_PROFILED_SIZE} pixels, {AUTO}, or null for none"
+            )
         if self.max_side is not None and self.max_side < MIN_PROFILED_SIZE:
             raise InputError(f"predict.max_side={self.max_side}: must be at least {MIN_PROFILED_SIZE} pixels, or null")
+
+    def _check_score(self) -> None:
+        by_class = self.score if isinstance(self.score, dict) else {"": self.score}
+        for name, score in by_class.items():
+            if isinstance(score, str) and not name and (score == BEST or score.endswith(".json")):
+                continue
+            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise InputError(
+                    f"predict.score{f'.{name}' * bool(name)}={score}: must be in [0, 1]"
+                    + (f", a table as {{person: 0.5}}, or {BEST}" if not name else "")
+                )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,6 +58,11 @@ class Ending(nn.Module, ABC):
         super().__init__()
         self.settings = dict(settings)
 
+    @property
+    def raw(self) -> Ending:
+        """What is exported, where a part of the ending is built behind the graph."""
+        return self
+
     @abstractmethod
     def predict(self, outputs: Seen, sizes: Tensor) -> list[Any]:
         """As `Head.predict`, from what left the graph."""
@@ -82,7 +88,7 @@ class Boxes(Ending):
     """
 
     kind = "detection"
-    outputs = ("scores", "boxes")
+    outputs: tuple[str, ...] = ("scores", "boxes")
 
     def __init__(self, settings: Mapping[str, Any], head: SSDLite | None = None) -> None:
         super().__init__(settings)
@@ -95,7 +101,9 @@ class Boxes(Ending):
     def predict(self, outputs: Seen, sizes: Tensor) -> list[Detections]:
         scores, boxes = outputs.tensors
         height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
-        boxes = boxes * boxes.new_tensor([width, height] * 2)
+        return self._detect(scores, boxes * boxes.new_tensor([width, height] * 2), sizes)
+
+    def _detect(self, scores: Tensor, boxes: Tensor, sizes: Tensor) -> list[Detections]:
         score_threshold, nms_iou, most = (self.settings[name] for name in ("score_threshold", "nms_iou", "detections"))
         return detect(
             scores,
@@ -106,6 +114,40 @@ class Boxes(Ending):
             max_detections=most,
             clip=Clip(self.settings.get("clip", Clip.before.value)),
         )
+
+
+class FewBoxes(Boxes):
+    """`boxes` (N, D, 4) as in `Boxes`, within the input, `scores` (N, D) and `labels` (N, D) int64, best first.
+
+    What follows the last detection of an image has score 0. The graph is exported as `Boxes`, and suppression is built
+    behind it (`tasks.deploy.onnx_suppression`); `forward` is the same by our own suppression.
+    """
+
+    outputs = ("boxes", "scores", "labels")
+
+    def forward(self, outputs: SSDLiteOutputs) -> tuple[Tensor, ...]:
+        scores, boxes = Boxes.forward(self, outputs)
+        most = min(self.settings["detections"], scores.shape[1] * scores.shape[2])
+        found = [(scores.new_zeros(most, 4), scores.new_zeros(most), boxes.new_zeros(most).long()) for _ in scores]
+        ones = torch.ones(len(scores), 2, dtype=torch.int64, device=scores.device)
+        for padded, one in zip(found, self._detect(scores, boxes, ones), strict=True):
+            for place, of_one in zip(padded, (one.boxes_xyxy_px, one.scores, one.labels), strict=True):
+                place[: len(of_one)] = of_one
+        return tuple(torch.stack(column) for column in zip(*found, strict=True))
+
+    @property
+    def raw(self) -> Ending:
+        """See `Ending.raw`."""
+        return Boxes(self.settings, self.head)
+
+    def predict(self, outputs: Seen, sizes: Tensor) -> list[Detections]:
+        height, width = (whole / seen for whole, seen in zip(outputs.size, outputs.content, strict=True))
+        found = []
+        for boxes, scores, labels, size in zip(*outputs.tensors, sizes, strict=True):
+            there = scores > self.settings["score_threshold"]
+            within = (boxes[there] * boxes.new_tensor([width, height] * 2)).clamp(0, 1)
+            found.append(Detections(within * size[[1, 0, 1, 0]], scores[there], labels[there]))
+        return found
 
 
 class Cells(Ending):
@@ -163,12 +205,13 @@ def canvas(size: Sequence[int], seen: Seen) -> tuple[int, int]:
     return height, width
 
 
-def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = False) -> Ending:
+def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = False, few: bool = False) -> Ending:
     """Where the graph of a head ends.
 
     Args:
         size: side of the input in pixels.
         mask: segmentation ends at the label map instead of the logits.
+        few: detection ends behind suppression.
     Raises:
         InputError: the head is of a kind that is not known here.
     """
@@ -177,8 +220,9 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
             return Classes({})
         case SSDLite():
             config = head.config
-            settings = {"score_threshold": config.score_threshold, "nms_iou": config.nms_iou}
-            return Boxes(settings | {"detections": config.max_detections, "clip": config.clip.value}, head)
+            settings: dict[str, Any] = {"score_threshold": config.score_threshold, "nms_iou": config.nms_iou}
+            settings |= {"detections": config.max_detections, "clip": config.clip.value}
+            return (FewBoxes if few else Boxes)(settings, head)
         case SegmentationHead():
             aligned = {"aligned_corners": head.config.aligned_corners}
             return Pixels(aligned | {"size": [size, size]}) if mask else Cells(aligned)
@@ -194,7 +238,7 @@ def reading(kind: str, outputs: Sequence[str], settings: Mapping[str, Any]) -> E
     Raises:
         InputError: there is none such.
     """
-    for ending in (Classes, Boxes, Cells, Pixels):
+    for ending in (Classes, Boxes, FewBoxes, Cells, Pixels):
         if (ending.kind, list(ending.outputs)) == (kind, list(outputs)):
             return ending(settings)
     raise InputError(f"a head of kind {kind} with outputs {', '.join(outputs)} is not known to this version")

@@ -24,24 +24,33 @@ class ExportGraph(nn.Module):
         size: side of the input in pixels.
         integers: see `absorb_scaling`; for 8-bit graphs.
         mask: segmentation ends at the label map.
+        few: detection ends behind suppression.
+        dynamic: it takes any number of images.
     Attributes:
-        names: of what comes out, `head.output` for each.
+        names: of what comes out, `head.output` for each, before suppression is built behind it.
+        outputs: of what comes out of the file.
     """
 
-    def __init__(self, model: VisionModel, size: int, *, integers: bool = False, mask: bool = False) -> None:
+    def __init__(
+        self, model: VisionModel, size: int, *, integers: bool = False, mask: bool = False, few: bool = False,
+        dynamic: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.size = size
         self.in_halves = False
         self.model = folded(model)
         self.centre = absorb_scaling(self.model, integers=integers)
         heads: dict[str, Any] = dict(self.model.heads.items())
-        self.endings = nn.ModuleDict({name: ending_of(name, head, size, mask=mask) for name, head in heads.items()})
-        self.names = [f"{name}.{output}" for name, ending in self.endings.items() for output in _of(ending).outputs]
+        endings = {name: ending_of(name, head, size, mask=mask, few=few) for name, head in heads.items()}
+        self.endings = nn.ModuleDict(endings)
+        self.dynamic = dynamic
+        self.outputs = [f"{name}.{output}" for name, ending in endings.items() for output in ending.outputs]
+        self.names = [f"{name}.{output}" for name, ending in self.endings.items() for output in _of(ending).raw.outputs]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         x = self.centre(image).permute(0, 3, 1, 2)
         outputs = self.model(x.half() if self.in_halves else x)
-        return tuple(tensor for name, ending in self.endings.items() for tensor in ending(outputs[name]))
+        return tuple(tensor for name, ending in self.endings.items() for tensor in _of(ending).raw(outputs[name]))
 
     def halved(self) -> ExportGraph:
         """A copy that computes in 16 bits, but for the endings.

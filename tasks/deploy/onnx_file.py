@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config.export import Precision
+from tasks.deploy.endings import FewBoxes
 from tasks.deploy.header import ENTRY, MIDDLE
+from tasks.deploy.onnx_suppression import suppress
 from tasks.deploy.quiet import quiet
 
 if TYPE_CHECKING:
@@ -38,10 +40,13 @@ def convert(graph: ExportGraph, precision: Precision) -> bytes:
 
     if precision is Precision.fp16:
         graph = graph.halved()
+    example = graph.example()
+    shapes = ({0: torch.export.Dim("images")},) if graph.dynamic else None
     with quiet():
         program = torch.onnx.export(
             graph,
-            (graph.example(),),
+            (torch.cat([example, example]) if graph.dynamic else example,),
+            dynamic_shapes=shapes,
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
@@ -49,7 +54,11 @@ def convert(graph: ExportGraph, precision: Precision) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return _bare(program.model_proto)
+    model = program.model_proto
+    for name, ending in graph.endings.items():
+        if isinstance(ending, FewBoxes):
+            suppress(model, name, ending.settings)
+    return _bare(model)
 
 
 def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, cast
 
-from tasks.checkpoints.model_file import known_labels
+from tasks.checkpoints.model_file import OBJECT_SIDE, is_foreign, known_labels, read_header
 from tasks.deploy.artifact import open_artifact
 from tasks.deploy.header import read_artifact
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
+
+MAX_SIDE = 10**6
+"""Pixels of an object, beyond what any has."""
 
 
 def load_artifact(path: str) -> tuple[VisionModel, dict[str, LabelMap]]:
@@ -26,6 +29,20 @@ def load_artifact(path: str) -> tuple[VisionModel, dict[str, LabelMap]]:
     model = open_artifact(path, header)
     log.info("%s: %s, %s, %d x %d pixels", path, header.runtime, header.precision, header.size, header.size)
     return cast("VisionModel", model), known_labels(f"artifact={path}", header.labels, header.labels)
+
+
+def object_side_of(checkpoint: str | None, artifact: str | None) -> float | None:
+    """Side of the objects that a model was trained on, of the one in the middle, in pixels; None: it does not say.
+
+    Args:
+        checkpoint, artifact: its file; one of them.
+    """
+    if artifact is not None:
+        trained = read_artifact(artifact).provenance.get("trained")
+    else:
+        trained = None if is_foreign(str(checkpoint)) else read_header(str(checkpoint)).provenance
+    side = trained.get(OBJECT_SIDE) if isinstance(trained, dict) else None
+    return float(side) if isinstance(side, int | float) and 0 < side < MAX_SIDE else None
 
 
 def padding_of(model: VisionModel) -> list[int]:

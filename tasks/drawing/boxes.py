@@ -70,11 +70,11 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
 
-    def above(self, threshold: float) -> Boxes:
-        """Those with a score of at least `threshold`; all of them where there are no scores."""
+    def above(self, threshold: float | NDArray[np.float64]) -> Boxes:
+        """Those with a score of at least `threshold`, of all classes or of each; all where there are no scores."""
         if self.scores is None:
             return self
-        keep = self.scores >= threshold
+        keep = self.scores >= (threshold[self.labels] if isinstance(threshold, np.ndarray) else threshold)
         crowd = None if self.crowd is None else self.crowd[keep]
         return Boxes(self.boxes_xyxy_px[keep], self.labels[keep], self.scores[keep], crowd)
 

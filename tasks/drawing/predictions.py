@@ -5,6 +5,7 @@ A panel lies in a corner of the image, which keeps its size: every frame of a vi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,11 +14,12 @@ from PIL import Image, ImageDraw
 
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
+from tasks.config.predict import SCORE
 from tasks.drawing.boxes import DARK, PALETTE, WHITE, Boxes, draw_boxes, readable
 from tasks.drawing.masks import PIXELS_AT_ONCE, draw_mask, legend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -48,12 +50,19 @@ class Row:
     share: float | None = None
 
 
+def thresholds(score: float | Mapping[str, float], names: Sequence[str]) -> NDArray[np.float64]:
+    """The least score of every class."""
+    if isinstance(score, Mapping):
+        return np.array([score.get(name, SCORE) for name in names], np.float64)
+    return np.full(len(names), score, np.float64)
+
+
 def draw_predictions(
     image: Pixels,
     answers: Mapping[str, object],
     names: Mapping[str, Sequence[str]],
     *,
-    score: float,
+    score: float | Mapping[str, float],
     overlay: float,
     top: int,
 ) -> Pixels:
@@ -61,7 +70,7 @@ def draw_predictions(
 
     Args:
         answers, names: by head.
-        score: detections below it are left out.
+        score: detections below it are left out; by the class's name, `SCORE` of those that are not named.
         overlay: opacity of masks.
         top: classes in the panel.
     Raises:
@@ -87,7 +96,7 @@ def draw_predictions(
             classes += [Row(names[head][index], share=float(shares[index])) for index in best]
     for head, answer in answers.items():
         if isinstance(answer, Detections):
-            drawn = draw_boxes(drawn, Boxes.of(answer).above(score), names[head], font_px)
+            drawn = draw_boxes(drawn, Boxes.of(answer).above(thresholds(score, names[head])), names[head], font_px)
     if drawn is image or not drawn.flags.writeable:
         drawn = drawn.copy()
     draw_panel(drawn, meanings, font_px, at_bottom=True)

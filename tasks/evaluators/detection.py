@@ -15,7 +15,11 @@ from tasks.drawing.contact_sheet import Pair, contact_sheet, spread
 from tasks.drawing.pairs import box_pair
 from tasks.evaluators.base import Evaluator, merged
 from tasks.evaluators.table import print_scores
+from tasks.metrics import operating_point
 from tasks.metrics.coco_map import CocoMap, CocoScores
+from tasks.metrics.error_analysis import match
+from tasks.runs import best_scores
+from tasks.runs.tables import write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from heads.structures import Batch, Detections
 
 log = logging.getLogger(__name__)
+
+NOTHING, NOT_FOUND = "nothing there", "not found"
+"""Of the confusion matrix: its last row and its last column."""
 
 
 class DetectionEvaluator(Evaluator[DetectionData]):
@@ -72,14 +79,33 @@ class DetectionEvaluator(Evaluator[DetectionData]):
         print_scores(self.scores(), console, title=title)
 
     def write(self, folder: Path, suffix: str) -> None:
-        """`predictions.json`, in COCO's results format, and a contact sheet of images spread over the split."""
-        results = json.dumps(self.measure.results())
-        write_whole(folder / f"predictions{suffix}.json", results)
+        """`predictions.json`, in COCO's results format, `best_scores.json`, `confusion.csv`, and a contact sheet of
+        images spread over the split.
+        """
+        results = self.measure.results()
+        write_whole(folder / f"predictions{suffix}.json", json.dumps(results))
+        best_scores.write(folder, suffix, self.best_scores())
+        names, counts = self.confusion()
+        rows = ([name, *row] for name, row in zip(names, counts, strict=True))
+        write_table(folder / f"confusion{suffix}.csv", ["truth", *names[:-1], NOT_FOUND], rows)
         pairs = [self.pair(position) for position in spread(len(self.data), self.config.drawn_images)]
         if pairs:
             path = folder / f"contact_sheet{suffix}.png"
             note = f"predictions with a score of at least {self.config.drawn_score:g}"
             contact_sheet(pairs, path, title=folder.name, note=note)
+
+    def best_scores(self) -> dict[str, float]:
+        """From which score on the detections of each class have the largest F1; without a right one there is none."""
+        found = operating_point.best_scores(match(self.truth, self.measure.results()))
+        names = {one["id"]: one["name"] for one in self.truth["categories"]}
+        ids = sorted(names)
+        return {names[one]: score for one, score in zip(ids, found, strict=True) if score is not None}
+
+    def confusion(self) -> tuple[list[str], list[list[int]]]:
+        """Names of the rows, and what was taken for what at the score that is drawn; see `tasks.metrics`."""
+        ids, least = self.labels.ids, [self.config.drawn_score] * len(self.labels.ids)
+        counts = operating_point.confusion(self.truth, self.measure.results(), ids, least)
+        return [*self.labels.names, NOTHING], counts.tolist()
 
     def pair(self, position: int) -> Pair:
         """Ground truth and prediction of an image, drawn."""

@@ -146,7 +146,7 @@ def match(ground_truth: dict[str, Any], results: list[dict[str, Any]]) -> Matche
             kind[here], nearest, taken[near] = _judge(boxes, labels, objects.bbox[near], objects.labels[near])
             target[here] = np.where(nearest < 0, -1, near[nearest])
         if len(around):
-            inside = _overlap(boxes, regions.bbox[around], of_first=True) > FOUND_IOU
+            inside = overlap(boxes, regions.bbox[around], of_first=True) > FOUND_IOU
             excused[here] = (inside & (labels[:, None] == regions.labels[around])).any(axis=1) & (kind[here] != RIGHT)
     return Matches(
         categories, found.image_ids, found.labels, scores, kind, excused, target,
@@ -221,9 +221,9 @@ class _Boxes:
 
 def _judge(boxes: Floats, labels: Ints, objects: Floats, object_labels: Ints) -> tuple[Ints, Ints, Flags]:
     """Judge one image: the kind and target of its detections, best first, and which of its objects were found."""
-    overlap = _overlap(boxes, objects)
+    iou = overlap(boxes, objects)
     same = labels[:, None] == object_labels
-    of_class, of_others = overlap * same, overlap * ~same
+    of_class, of_others = iou * same, iou * ~same
     free = of_class.copy()
     right, found = np.zeros(len(boxes), bool), np.zeros(len(objects), bool)
     for index in np.flatnonzero(of_class.max(axis=1) >= FOUND_IOU):
@@ -238,7 +238,7 @@ def _judge(boxes: Floats, labels: Ints, objects: Floats, object_labels: Ints) ->
             (place >= BACKGROUND_IOU) & (place <= FOUND_IOU),
             of_others.max(axis=1) >= FOUND_IOU,
             (of_class * found).max(axis=1) >= FOUND_IOU,
-            overlap.max(axis=1) <= BACKGROUND_IOU,
+            iou.max(axis=1) <= BACKGROUND_IOU,
         ],
         [RIGHT, LOCALISATION, CLASSIFICATION, DUPLICATE, BACKGROUND],
         BOTH,
@@ -249,15 +249,15 @@ def _judge(boxes: Floats, labels: Ints, objects: Floats, object_labels: Ints) ->
     return kind, target, found
 
 
-def _overlap(first: Floats, second: Floats, *, of_first: bool = False) -> Floats:
+def overlap(first: Floats, second: Floats, *, of_first: bool = False) -> Floats:
     """IoU (N, M) of boxes (N, 4) and (M, 4), x, y, width, height; or what share of the first lies in the second."""
     ends = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
     sides = np.maximum(ends - np.maximum(first[:, None, :2], second[None, :, :2]), 0)
     shared = sides[..., 0] * sides[..., 1]
     own = (first[:, 2] * first[:, 3])[:, None]
     whole = np.broadcast_to(own, shared.shape) if of_first else own + (second[:, 2] * second[:, 3])[None] - shared
-    overlap: Floats = np.divide(shared, whole, out=np.zeros_like(shared), where=shared > 0)
-    return overlap
+    share: Floats = np.divide(shared, whole, out=np.zeros_like(shared), where=shared > 0)
+    return share
 
 
 def _average_precisions(labels: Ints, scores: Floats, right: Flags, objects: Ints) -> Floats:

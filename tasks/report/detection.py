@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasks.evaluators.detection import NOT_FOUND
 from tasks.metrics.error_analysis import FOUND_IOU, ErrorAnalysis, Matches, analyse, match
 from tasks.report.charts import Series, line_chart
 from tasks.report.html import Html, join, tag
 from tasks.report.images import choose, gallery, pair_card
-from tasks.report.metrics import Row, amounts, class_bars, tiles, value
+from tasks.report.metrics import Row, amounts, class_bars, confusion, tiles, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,12 @@ def detection_body(evaluator: DetectionEvaluator, references: Sequence[Reference
     return join(
         [
             scores_body(evaluator.scores(), matches, references),
+            confusion(
+                *evaluator.confusion(),
+                counted="objects",
+                last=NOT_FOUND,
+                file=f"At a score of {threshold:g} and IoU {FOUND_IOU:g}; the whole one is in confusion.csv.",
+            ),
             gallery(
                 choose(ranked, evaluator.config.drawn_images),
                 lambda position: pair_card(evaluator.pair(position), f"F1 {ranked[position]:.2f}"),

@@ -71,7 +71,10 @@ class Weights:
     @property
     def trained_here(self) -> bool:
         """Whether the versions of training and evaluation are the same."""
-        return self.header is not None and {**self.header.provenance, "pretrained": None} == self.here
+        if self.header is None:
+            return False
+        trained = {**self.header.provenance, "pretrained": None}
+        return {key: trained.get(key) for key in self.here} == self.here
 
 
 def collect(folder: Path, checkpoint: str | None) -> Weights:

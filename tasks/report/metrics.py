@@ -110,14 +110,18 @@ def amounts(rows: Sequence[tuple[str, str, float, str]], *, title: str, note: st
     return tag("figure", caption, tag("table", tag("thead", head), tag("tbody", lines), class_="bars"), class_="card")
 
 
-def confusion(names: Sequence[str], counts: Sequence[Sequence[int]], *, counted: str, file: str = "") -> Html:
+def confusion(
+    names: Sequence[str], counts: Sequence[Sequence[int]], *, counted: str, file: str = "", last: str = ""
+) -> Html:
     """What was taken for what: the matrix, if it can be read, and the pairs most often confused.
 
     Args:
         counts: true class by predicted class.
-        counted: images or pixels.
+        counted: images, pixels or objects.
         file: that has the whole matrix, for the note.
+        last: what the last column says where it is not what the last row is; empty: it is.
     """
+    columns = [*names[:-1], last] if last else names
     totals = [sum(row) for row in counts]
     there = [index for index in range(len(names)) if totals[index] or any(row[index] for row in counts)]
     pairs = sorted(
@@ -128,8 +132,8 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]], *, counted:
         tag(
             "li",
             tag("b", names[t]),
-            " taken for ",
-            tag("b", names[p]),
+            " " if last and p == len(names) - 1 else " taken for ",
+            tag("b", columns[p]),
             tag("span", f"{number_of(count, counted)}, {count / totals[t]:.1%}"),
         )
         for count, t, p in pairs
@@ -141,15 +145,16 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]], *, counted:
     if len(there) > MATRIX_CLASSES:
         note = tag("p", f"{len(there)} classes are too many to draw as a matrix. {file}", class_="note")
         return tag("div", worst, note)
+    some = [[counts[t][p] for p in there] for t in there]
     return tag(
         "div",
-        _matrix([names[i] for i in there], [[counts[t][p] for p in there] for t in there], counted),
+        _matrix([names[i] for i in there], [columns[i] for i in there], some, counted),
         worst,
         class_="grid",
     )
 
 
-def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]], counted: str) -> Html:
+def _matrix(names: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], counted: str) -> Html:
     numbered = len(names) <= NUMBERED_CLASSES
     rows = []
     for t, row in enumerate(counts):
@@ -157,14 +162,14 @@ def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]], counted: str)
         cells = []
         for p, count in enumerate(row):
             share = count / total if total else 0
-            said = f"{names[t]} taken for {names[p]}: {number_of(count, counted)}, {share:.1%}"
+            said = f"{names[t]} taken for {columns[p]}: {number_of(count, counted)}, {share:.1%}"
             strong = " strong" if share > 0.55 else ""
             shown = f"{100 * share:.0f}" if numbered and count else ""
             cells.append(
                 tag("td", shown, title=said, style=f"--v:{share:.3f}", class_=("hit" if t == p else "miss") + strong)
             )
         rows.append(tag("tr", tag("th", names[t], scope="row"), cells))
-    head = tag("tr", tag("td"), [tag("th", tag("span", name), scope="col") for name in names])
+    head = tag("tr", tag("td"), [tag("th", tag("span", name), scope="col") for name in columns])
     caption = tag(
         "figcaption",
         tag("b", "Confusion"),

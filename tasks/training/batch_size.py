@@ -109,7 +109,7 @@ def _on_gpu(
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     free = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
-    images, each, why, tried = 0, 0.0, _enough(most), min(FIRST, most)
+    images, each, why, tried = 0, 0.0, _enough(most), min(FIRST, 2 ** (most.bit_length() - 1))
     while tried <= most:
         torch.cuda.reset_peak_memory_stats(device)
         fits = True
@@ -124,7 +124,7 @@ def _on_gpu(
         peak = torch.cuda.max_memory_allocated(device) - before
         if not fits or peak > free:
             why = f"{tried} do not fit"
-            if images or tried == 1:
+            if images or tried <= 2:  # batch normalisation cannot learn from one
                 break
             tried //= 2
             most = tried

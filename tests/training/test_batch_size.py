@@ -87,7 +87,7 @@ def test_a_pass_keeps_steps(images: int, processes: int, accumulate: int, most: 
     assert limit(images, processes, accumulate) == most
 
 
-@pytest.mark.parametrize(("capacity", "expected"), [(100, 64), (3, 2), (1, 1), (1000, 256)])
+@pytest.mark.parametrize(("capacity", "expected"), [(100, 64), (3, 2), (1, 0), (1000, 256)])
 def test_on_a_gpu_it_is_tried(monkeypatch: pytest.MonkeyPatch, capacity: int, expected: int) -> None:
     """A GPU is played that has room for so many images."""
     tried: list[int] = []

@@ -90,20 +90,21 @@ def compare(
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.export's about its own format
         plain = Path(scratch) / "model.pt2"
-        torch_file.save(plain, model, endings, graph.size)
-        one, all_threads = _costs(torch_file.__name__, plain, graph, section.passes)
+        torch_file.save(plain, model, {name: ending.raw for name, ending in endings.items()}, graph.size)
+        one, all_threads = _costs(torch_file.__name__, plain, graph.names, graph.size, section.passes)
     metrics = _metrics(job.builder, splits, peer, precision)
     rows = [
         Row(what="PyTorch fp32", metrics=metrics, differences={}, bytes=None, one_thread=one, all_threads=all_threads)
     ]
     for path, header in made:
         artifact = open_artifact(str(path), header)
-        one, all_threads = _costs(TOOLCHAINS[Format[header.runtime]].module, path, graph, section.passes)
+        module = TOOLCHAINS[Format[header.runtime]].module
+        one, all_threads = _costs(module, path, graph.outputs, graph.size, section.passes)
         rows.append(
             Row(
                 what=f"{header.runtime} {header.precision}",
                 metrics=_metrics(job.builder, splits, artifact, precision),
-                differences=differences(artifact.run, views, wanted, graph.names),
+                differences=differences(artifact.run, views, wanted, graph.outputs),
                 bytes=path.stat().st_size,
                 one_thread=one,
                 all_threads=all_threads,
@@ -160,10 +161,8 @@ def _views(
     return [fitted(seen(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
 
 
-def _costs(module: str, path: Path, graph: ExportGraph, passes: int) -> tuple[Cost, Cost]:
-    one, every = (
-        measured(module, path, graph.names, graph.size, threads=threads, passes=passes) for threads in (1, None)
-    )
+def _costs(module: str, path: Path, names: Sequence[str], size: int, passes: int) -> tuple[Cost, Cost]:
+    one, every = (measured(module, path, names, size, threads=threads, passes=passes) for threads in (1, None))
     return one, every
 
 

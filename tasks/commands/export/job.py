@@ -6,10 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from backbone.disk import write_whole
+from backbone.errors import InputError
+from heads.kinds import Kind
 from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import compare
 from tasks.commands.export.header import header_of
-from tasks.config.export import Format, Precision
+from tasks.config.export import Batch, End, Format, Precision
 from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.header import read_artifact
@@ -45,7 +47,12 @@ def export(job: Job, section: ExportConfig, trainer: TrainerConfig, *, checkpoin
     splits = builder.splits()
     model, labels = builder.trained_model(checkpoint=checkpoint, data=builder.labels(splits))
     header = header_of(job.command, section, model, labels, checkpoint)
-    graph = ExportGraph(model, header.size, mask=section.mask)
+    how: dict[str, bool] = {
+        "mask": section.mask, "few": section.end is End.detections, "dynamic": section.batch is Batch.dynamic,
+    }  # fmt: skip
+    graph = ExportGraph(model, header.size, **how)
+    if how["few"] and not any(head["kind"] == Kind.detection.value for head in graph.described().values()):
+        raise InputError(f"export.end={section.end.value}: no head of checkpoint={checkpoint} detects")
     header.heads = graph.described()
     calibration = None
     if section.precision is Precision.int8:
@@ -59,7 +66,7 @@ def export(job: Job, section: ExportConfig, trainer: TrainerConfig, *, checkpoin
         with operators_named(f"export={section.format.value}", section.format.value):
             if precision is Precision.int8 and calibration is not None:
                 header.calibration = calibration.told
-                integers = ExportGraph(model, header.size, integers=True, mask=section.mask)
+                integers = ExportGraph(model, header.size, integers=True, **how)
                 round_weights(integers, calibration.views)
                 content = module.quantize(integers, calibration.views)
             else:

@@ -24,6 +24,7 @@ from tasks.commands.predict.results import write_results
 from tasks.commands.predict.video import VideoReader, VideoWriter
 from tasks.commands.predict.writer import PICTURES, ResultsWriter
 from tasks.config.predict import VideoOutput
+from tasks.config.training import AUTO
 from tasks.data.files.sources import ImageSource, Names, Video, find
 from tasks.data.loading.workers import default_workers
 from tasks.runs import folder as run_folder
@@ -246,7 +247,10 @@ class Run:
                 self.shrunk += self.max_side is not None and max(sizes[-1]) > self.max_side
         predictions = iter(self.predictor.predict(views, sizes) if views else ())
         for loaded in batch:
-            yield loaded, None if loaded.seen is None else next(predictions)
+            whole = None if loaded.seen is None else next(predictions)
+            if whole is not None and loaded.image is not None:
+                whole = self.predictor.in_tiles(loaded.image, whole)
+            yield loaded, whole
             loaded.seen = None
 
 
@@ -270,15 +274,17 @@ def columns() -> tuple[Any, ...]:
 
 
 def _made_by(written: Mapping[str, Any], checkpoint: str, source: str) -> dict[str, Any]:
-    """What decides the answers, as plain values by name."""
+    """What decides the answers, as plain values by name; as journals have it that older versions began."""
     options = {
         f"{section}.{name}": value
         for section in DECIDING
         for name, value in (written.get(section) or {}).items()
         if f"{section}.{name}" not in WITHOUT_EFFECT
     }
+    if options.get("predict.tiles") == AUTO:
+        del options["predict.tiles"]
     if options.get("transform.max_side") == options.get("predict.max_side"):
-        options["transform.max_side"] = None  # as journals have it that older versions began
+        options["transform.max_side"] = None
     made_of = f"sha256:{digest_of(Path(checkpoint))}" if Path(checkpoint).is_file() else checkpoint
     return {"checkpoint": made_of, "source": source, **options}
 

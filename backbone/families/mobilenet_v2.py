@@ -33,6 +33,7 @@ TABLE_2 = {
     "stage7": Row(6, 320, 1, 1),
 }
 LAST_CHANNELS = 1280
+DIVISOR = 8
 MAX_EXPANSION = 20
 LEVELS = {
     "c2": "stage2",
@@ -50,6 +51,7 @@ def mobilenet_v2(
     *,
     depth: float = 1.0,
     fixed_ends: bool = False,
+    divisor: int = DIVISOR,
     linear_bottleneck: bool = True,
     shortcut: Shortcut = Shortcut.bottleneck,
     expansion: int | None = None,
@@ -58,17 +60,17 @@ def mobilenet_v2(
 
     The last 1x1 convolution is wider above width 1, never narrower (section 4).
     """
-    stem = STEM_CHANNELS if fixed_ends else make_divisible(STEM_CHANNELS * width)
-    last = LAST_CHANNELS if fixed_ends else make_divisible(LAST_CHANNELS * max(1.0, width))
+    stem = STEM_CHANNELS if fixed_ends else make_divisible(STEM_CHANNELS * width, divisor)
+    last = LAST_CHANNELS if fixed_ends else make_divisible(LAST_CHANNELS * max(1.0, width), divisor)
     stages, before = {}, stem
     for name, row in TABLE_2.items():
-        channels = make_divisible(row.c * width)
+        channels = make_divisible(row.c * width, divisor)
         blocks = []
         for index in range(math.ceil(row.n * depth) if row.n > 1 else 1):
             blocks.append(
                 BlockSpec(
                     channels=channels,
-                    expanded=before * (expansion or row.t) if row.t > 1 else None,
+                    expanded=make_divisible(before * (expansion or row.t)) if row.t > 1 else None,
                     stride=row.s if index == 0 else 1,
                     activation=Activation.relu6,
                     linear=linear_bottleneck,
@@ -94,7 +96,8 @@ class MobileNetV2Config(MobileNetConfig):
     """Multiplier of the repetitions in stages 2 to 6, rounded up; Table 2 has 1. timm's 110d has 1.2, its 120d 1.4."""
     fixed_ends: bool = False
     """Stem and last 1x1 convolution keep the channels of Table 2 at any width, as in timm's 110d and 120d."""
-
+    divisor: int = DIVISOR
+    """What the channels between blocks are rounded to a multiple of; TensorFlow's DeepLab rounds to 1 below width 1."""
     linear_bottleneck: bool = True
     """false: ReLU6 behind every projection, too, before the sum (the ablation of Figure 6a)."""
     shortcut: Shortcut = Shortcut.bottleneck
@@ -107,6 +110,8 @@ class MobileNetV2Config(MobileNetConfig):
             raise InputError(f"backbone.depth={self.depth}: must be at least 1")
         if self.depth > MAX_DEPTH:
             raise InputError(f"backbone.depth={self.depth}: must be at most {MAX_DEPTH}")
+        if self.divisor not in (1, DIVISOR):
+            raise InputError(f"backbone.divisor={self.divisor}: must be {DIVISOR}, or 1")
         if self.expansion is not None and not 2 <= self.expansion <= MAX_EXPANSION:
             raise InputError(
                 f"backbone.expansion={self.expansion}: must be 2 .. {MAX_EXPANSION}, or null for the paper's 6"
@@ -127,6 +132,7 @@ class MobileNetV2Config(MobileNetConfig):
             self.width,
             depth=self.depth,
             fixed_ends=self.fixed_ends,
+            divisor=self.divisor,
             linear_bottleneck=self.linear_bottleneck,
             shortcut=self.shortcut,
             expansion=self.expansion,

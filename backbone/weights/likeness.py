@@ -75,6 +75,8 @@ def _v2() -> Candidates:
             for fixed_ends in (False, True):
                 options = f"width={width:g}" + f" depth={depth:g}" * (depth > 1) + " fixed_ends=true" * fixed_ends
                 yield options, mobilenet_v2(width, depth=depth, fixed_ends=fixed_ends)
+    for width in V2_WIDTHS:
+        yield f"width={width:g} divisor=1", mobilenet_v2(width, divisor=1)
 
 
 def _v4(table: V4Table) -> Candidates:

@@ -40,6 +40,8 @@ class Weights:
         checked: how a download was checked, in words; nothing for a user's own file.
         settings: what else they were trained and evaluated with, by section of a run (`task`, `head`, `transform`), as
             plain values of its options; nothing where the weights do not tell.
+        unknown: what their head has that no head here has, in words; nothing where all is known.
+        assumed: what of it the file does not tell and is taken as it usually is, in words; nothing if there is no such.
     """
 
     source: str
@@ -55,6 +57,8 @@ class Weights:
     """The rule of dilation that they were trained with; None: they were trained without."""
     checked: str = ""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unknown: str = ""
+    assumed: str = ""
 
     def __post_init__(self) -> None:
         for name, values, least in (("mean", self.input_mean, -math.inf), ("std", self.input_std, 0.0)):

@@ -23,14 +23,21 @@ class ASPP(nn.Module):
 
     Args:
         atrous_rates: of the 3x3 branches; none for the reduced form.
+        separable: whether these are depthwise 3x3 and 1x1 convolutions.
     """
 
-    def __init__(self, in_channels: int, channels: int, atrous_rates: Sequence[int], norm: Norm) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, atrous_rates: Sequence[int], norm: Norm, *, separable: bool = False
+    ) -> None:
         super().__init__()
         self.pooled = ConvNormReLU(in_channels, channels, norm=norm)
         self.branches = nn.ModuleList([ConvNormReLU(in_channels, channels, norm=norm)])
         for rate in atrous_rates:
-            self.branches.append(ConvNormReLU(in_channels, channels, 3, dilation=rate, norm=norm))
+            if separable:
+                depthwise = ConvNormReLU(in_channels, in_channels, 3, dilation=rate, groups=in_channels, norm=norm)
+                self.branches.append(nn.Sequential(depthwise, ConvNormReLU(in_channels, channels, norm=norm)))
+            else:
+                self.branches.append(ConvNormReLU(in_channels, channels, 3, dilation=rate, norm=norm))
         self.project = ConvNormReLU((1 + len(self.branches)) * channels, channels, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class DeepLabV3Config(SegmentationConfig):
     aspp: Aspp = Aspp.reduced
     atrous_rates: list[int] | None = None
     """Rates of the full form, in cells; null: those that follow from the stride."""
+    separable: bool = False
+    """Whether the atrous convolutions of the full form are depthwise, with 1x1 convolutions behind."""
     refine: bool = False
     """Whether a 3x3 convolution is between projection and classifier, as in torchvision's."""
     dropout: float = 0.1
@@ -42,3 +44,5 @@ class DeepLabV3Config(SegmentationConfig):
             raise InputError(f"head.atrous_rates={list(self.atrous_rates)}: each must be at least 1")
         if self.atrous_rates is not None and self.aspp is Aspp.reduced:
             raise InputError(f"head.atrous_rates={list(self.atrous_rates)}: are of the full form; say head.aspp=full")
+        if self.separable and self.aspp is Aspp.reduced:
+            raise InputError("head.separable=true: is about the full form; say head.aspp=full")

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 RATES_AT_STRIDE_1 = (96, 192, 288)
 """Atrous rates in pixels: 6, 12 and 18 cells at stride 16."""
 FOREIGN = {"conv_pool": "aspp.pooled", "conv_aspp": "aspp.branches.0", "conv_projection": "aspp.project"}
+for _rate in (1, 2, 3):
+    FOREIGN |= {
+        f"conv_aspp{_rate}": f"aspp.branches.{_rate}",
+        f"conv_aspp{_rate}_depthwise": f"aspp.branches.{_rate}.0",
+        f"conv_aspp{_rate}_pointwise": f"aspp.branches.{_rate}.1",
+    }
 FOREIGN_KINDS = {"convolution": "conv", "normalization": "norm"}
 TORCHVISION_KINDS = {"0": "conv", "1": "norm"}
 TORCHVISION_ENDS = {"1": "refine.conv", "2": "refine.norm", "4": "classifier"}
@@ -39,7 +45,8 @@ class DeepLabV3(SegmentationHead):
         spec = specs[config.tap]
         rates = config.atrous_rates or [rate // spec.stride for rate in RATES_AT_STRIDE_1]
         norm = Norm(config.bn_eps, config.bn_momentum)
-        self.aspp = ASPP(spec.channels, config.channels, rates if config.aspp is Aspp.full else [], norm)
+        full = rates if config.aspp is Aspp.full else []
+        self.aspp = ASPP(spec.channels, config.channels, full, norm, separable=config.separable)
         self.dropout = nn.Dropout(config.dropout)
         self.refine: nn.Module = nn.Identity()
         if config.refine:

@@ -26,9 +26,11 @@ class BatchNorm(nn.BatchNorm2d):
 class ConvNormReLU(nn.Module):
     """Convolution, batch normalisation and ReLU, which here has no upper end."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, *, dilation: int = 1, norm: Norm) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1, norm: Norm
+    ) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, kernel, dilation=dilation)
+        self.conv = Conv2d(in_channels, out_channels, kernel, dilation=dilation, groups=groups)
         self.conv.initialise()
         self.norm = BatchNorm(out_channels, eps=norm.eps, momentum=norm.momentum)
 

@@ -35,6 +35,14 @@ class ClassScore(Enum):
     softmax = "softmax"
 
 
+class Predictor(Enum):
+    """What predicts from a map: SSDLite's separable convolution of 3x3, or SSD's full one of 3x3 or 1x1."""
+
+    separable = "separable"
+    conv3x3 = "conv3x3"
+    conv1x1 = "conv1x1"
+
+
 @dataclass(kw_only=True, slots=True)
 class SSDLiteConfig:
     """SSDLite on two taps of a MobileNet, and four extra layers. The defaults are the paper's and its reference's."""
@@ -47,6 +55,9 @@ class SSDLiteConfig:
     extra_channels: list[int] = field(default_factory=lambda: [512, 256, 256, 128])
     extra_width: float = 1.0
     """Multiplier of the extra layers' channels, at least 16 of them."""
+    dense_extras: bool = False
+    """Whether extra layers have full 3x3 convolutions, as SSD's, in place of separable ones."""
+    predictor: Predictor = Predictor.separable
     min_scale: float = 0.2
     """Side of the smallest default boxes as a fraction of the image, before the halved one of the first map."""
     max_scale: float = 0.95

@@ -17,7 +17,7 @@ from heads.distillation import soft_boxes
 from heads.head import Head, Losses
 from heads.ssdlite import loss, tensorflow
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
-from heads.ssdlite.config import ClassScore, Clip, SSDLiteConfig
+from heads.ssdlite.config import ClassScore, Clip, Predictor, SSDLiteConfig
 from heads.ssdlite.default_boxes import box_shapes, default_boxes, map_cells
 from heads.ssdlite.matcher import match
 from heads.ssdlite.postprocess import detect
@@ -88,16 +88,23 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         self._initialise()
 
     def _extra(self, in_channels: int, out_channels: int) -> nn.Sequential:
-        """Extra layer: 1x1 to half the channels, depthwise 3x3 with stride 2, 1x1 to all of them."""
+        """Extra layer: 1x1 to half the channels, depthwise 3x3 with stride 2, 1x1 to all; SSD's: 1x1 and full 3x3."""
         half = out_channels // 2
+        first = ConvNormAct(in_channels, half, norm=self.norm)
+        if self.config.dense_extras:
+            dense = ConvNormAct(half, out_channels, 3, stride=2, padding=self.config.padding, norm=self.norm)
+            return nn.Sequential(first, dense)
         return nn.Sequential(
-            ConvNormAct(in_channels, half, norm=self.norm),
+            first,
             ConvNormAct(half, half, 3, stride=2, groups=half, padding=self.config.padding, norm=self.norm),
             ConvNormAct(half, out_channels, norm=self.norm),
         )
 
     def _predictor(self, in_channels: int, out_channels: int) -> nn.Sequential:
-        """Predictor: SSD's 3x3 convolution, made separable."""
+        """Predictor: SSD's convolution, made separable or not."""
+        if self.config.predictor is not Predictor.separable:
+            side = 3 if self.config.predictor is Predictor.conv3x3 else 1
+            return nn.Sequential(nn.Identity(), nn.Conv2d(in_channels, out_channels, side, padding=side // 2))
         return nn.Sequential(
             ConvNormAct(in_channels, in_channels, 3, groups=in_channels, norm=self.norm),
             nn.Conv2d(in_channels, out_channels, 1),

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-EXTRA = re.compile(r"Mobilenet\w+/layer_\d+_([12])_Conv2d_(\d)_(?:1x1|3x3_s2)_\d+(_depthwise)?/(.+)")
+EXTRA = re.compile(
+    r"(Mobilenet\w+/(?:layer_\d+|Conv2d_\d+_pointwise)_([12])_Conv2d_(\d+)_(?:1x1|3x3_s2)_\d+)(_depthwise)?/(.+)"
+)
 PREDICTOR = re.compile(r"BoxPredictor_(\d+)/(BoxEncoding|Class)Predictor(_depthwise)?/(.+)")
 ARRAYS = {
     "weights": "conv.weight",
@@ -39,9 +41,11 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if (extra := EXTRA.fullmatch(name)) and extra[4] in ARRAYS:
-            part = 0 if extra[1] == "1" else 1 if extra[3] else 2
-            found[f"extras.{int(extra[2]) - FIRST_EXTRA}.{part}.{ARRAYS[extra[4]]}"] = tensor
+        if (extra := EXTRA.fullmatch(name)) and extra[5] in ARRAYS:
+            scope, place, number, depthwise, array = extra.groups()
+            is_third = not depthwise and f"{scope}_depthwise/depthwise_weights" in tensors
+            part = 0 if place == "1" else 2 if is_third else 1
+            found[f"extras.{int(number) - FIRST_EXTRA}.{part}.{ARRAYS[array]}"] = tensor
         elif predictor := PREDICTOR.fullmatch(name):
             number, kind, depthwise, array = predictor.groups()
             ours = f"{'box' if kind == 'BoxEncoding' else 'class'}_predictors.{number}"

@@ -49,11 +49,16 @@ def as_trained(source: str, task: str) -> dict[str, dict[str, Any]]:
         InputError: the weights cannot be read, or are those of a model for another task.
     """
     weights = read(source)
+    if weights.unknown:
+        raise InputError(
+            f"checkpoint={source}: has {weights.unknown}, which no head here has; use it as backbone.weights and train"
+            " a head"
+        )
     if weights.settings:
         theirs = weights.settings["task"]["name"]
         if theirs != task:
             raise InputError(f"checkpoint={source}: holds a model for task={theirs}, not task={task}; say that")
-        return {section: dict(weights.settings[section]) for section in ("head", "transform")}
+        return {section: dict(options) for section, options in weights.settings.items() if section != "task"}
     known = PREPROCESSING.get(weights.origin)
     if known is None or task != "classification":
         return {}
@@ -87,7 +92,10 @@ def convert_head(source: str, name: str, head: nn.Module) -> dict[str, Tensor]:
     Raises:
         InputError: they have none, or not all.
     """
-    theirs: dict[str, Tensor] = head.convert_state_dict(read(source).tensors)  # type: ignore[operator]
+    weights = read(source)
+    if weights.assumed:
+        log.warning("checkpoint=%s does not tell %s", source, weights.assumed)
+    theirs: dict[str, Tensor] = head.convert_state_dict(weights.tensors)  # type: ignore[operator]
     missing = [key for key in _tensors_of(head) if key not in theirs]
     if missing:
         raise InputError(

@@ -19,7 +19,9 @@ def test_names_and_the_order_of_a_box() -> None:
             "BoxPredictor_2/ClassPredictor_depthwise/BatchNorm/gamma": box,
             "MobilenetV2/layer_19_1_Conv2d_3_1x1_128/weights": box,
             "MobilenetV2/layer_19_2_Conv2d_3_3x3_s2_256_depthwise/depthwise_weights": box,
+            "MobilenetV2/layer_19_2_Conv2d_5_3x3_s2_128_depthwise/depthwise_weights": box,
             "MobilenetV2/layer_19_2_Conv2d_5_3x3_s2_128/BatchNorm/moving_variance": box,
+            "MobilenetV1/Conv2d_13_pointwise_2_Conv2d_4_3x3_s2_256/BatchNorm/beta": box,
         }
     )
     assert found.pop("box_predictors.2.1.bias").tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
@@ -27,7 +29,9 @@ def test_names_and_the_order_of_a_box() -> None:
         "class_predictors.2.0.norm.weight",
         "extras.1.0.conv.weight",
         "extras.1.1.conv.weight",
+        "extras.3.1.conv.weight",
         "extras.3.2.norm.running_var",
+        "extras.2.1.norm.bias",
     }
 
 

@@ -1,4 +1,4 @@
-"""Names of TF-slim's MobileNetV2, and of what was built on it: the object detection API's SSD and SSDLite, and DeepLab.
+"""Files of TF-slim's MobileNets, and of what was built on them: the object detection API's SSD and SSDLite, DeepLab.
 
 The backbone's variables get our names. What belongs to a detector's head keeps TensorFlow's, with its arrays in
 PyTorch's order, for the head's importer (`heads.ssdlite.tensorflow`); a segmentation head gets those of transformers.
@@ -12,23 +12,37 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from backbone.errors import InputError
-from backbone.weights.sources import BLOCKS, Weights, trained_in_tensorflow, without_background
+from backbone.weights.sources import Weights, trained_in_tensorflow, without_background
+from backbone.weights.tensorflow.names import net_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from backbone.weights.tensorflow.names import Net
+
 ORIGIN = "TensorFlow"
-NET = "MobilenetV2/"
 DETECTOR = "FeatureExtractor/"
-NETWORK = (NET, DETECTOR, "BoxPredictor_", "image_pooling/", "aspp", "concat_projection/", "logits/")
+SHARED = "WeightSharedConvolutionalBoxPredictor/"
+NETWORK = (
+    "MobilenetV",
+    DETECTOR,
+    "BoxPredictor_",
+    "image_pooling/",
+    "aspp",
+    "concat_projection/",
+    "logits/",
+    "decoder/",
+    SHARED,
+)
 """Beginnings of the names of what is part of a network; a graph has other constants, too."""
 FOLDED = "/folded_bias"
 """Ending of a bias that has a normalisation folded in."""
@@ -47,7 +61,18 @@ SEGMENTATION = {
     "image_pooling": "segmentation_head.conv_pool",
     "aspp0": "segmentation_head.conv_aspp",
     "concat_projection": "segmentation_head.conv_projection",
+} | {
+    f"aspp{rate}{part}": f"segmentation_head.conv_aspp{rate}{part}"
+    for rate in (1, 2, 3)
+    for part in ("", "_depthwise", "_pointwise")
 }
+UNKNOWN = {
+    "decoder/": "a decoder (DeepLabv3+)",
+    "logits/semantic_1/": "atrous convolutions for logits",
+    "BoxPredictor_0/Conv2d_0": "convolutions before its predictors",
+    SHARED: "predictors that all maps share, behind a feature pyramid",
+}
+"""Beginnings of names of layers that no head here has, in words."""
 DETECTOR_HEAD: dict[str, Any] = {
     "padding": "tf_same",
     "bn_eps": 1e-3,
@@ -66,32 +91,54 @@ FROM_FACTS = (
 )
 DETECTOR_TRANSFORM: dict[str, Any] = {"image_size": 300, "interpolation": "legacy_bilinear"}
 """Values of ssdlite_mobilenet_v2_coco.config; what a graph or a pipeline.config says goes before it."""
+ASSUMED = (
+    "scores, default boxes, thresholds and size of images: taken as in the object detection API's"
+    " ssdlite_mobilenet_v2_coco; put the pipeline.config beside it, or say head.* and transform.*"
+)
 DEEPLAB_SIZE = 513
 BACKBONE_EPS, HEAD_EPS = 1e-3, 1e-5
 """Epsilon of batch normalisation, in DeepLab's model.py for the head."""
 
 
 def recognises(names: Mapping[str, Tensor]) -> bool:
-    return any(f"{prefix}{NET}Conv/weights" in names for prefix in ("", DETECTOR))
+    return net_of(names) is not None or net_of(names, DETECTOR) is not None
 
 
 def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) -> Weights:
     variables = _variables(tensors)
-    is_detector = any(name.startswith(DETECTOR) for name in variables)
+    detector = net_of(variables, DETECTOR)
+    net = detector or net_of(variables)
+    assert net is not None
     converted: dict[str, Tensor] = {}
     for name, tensor in variables.items():
-        converted |= _renamed(name.removeprefix(DETECTOR) if f"{DETECTOR}{NET}" in name else name, tensor)
-    weights = trained_in_tensorflow(source, ORIGIN, without_background(converted))
+        converted |= _renamed(name.removeprefix(DETECTOR), tensor, net)
+    weights = trained_in_tensorflow(source, ORIGIN, without_background(converted), family=net.family)
+    unknown = [what for beginning, what in UNKNOWN.items() if any(name.startswith(beginning) for name in variables)]
+    if unknown:
+        return replace(weights, unknown=unknown[0])
     facts = json.loads(header.get("graph", "{}"))
-    if is_detector:
-        return replace(weights, settings=_detector(source, facts))
+    if detector is not None:
+        settings = _detector(source, facts, variables) | backbone_options(weights.options)
+        return replace(weights, settings=settings, assumed="" if facts else ASSUMED)
     if "segmentation_head.classifier.convolution.weight" in converted:
-        return replace(weights, settings=_segmenter(facts))
+        return replace(weights, settings=_segmenter(facts, variables) | backbone_options(weights.options))
     return weights
 
 
+def backbone_options(options: str) -> dict[str, dict[str, Any]]:
+    """Options of the known network that has these channels and blocks, as `Weights.settings` has them."""
+    pairs = [word.split("=") for word in options.split()]
+    values: dict[str, Any] = {}
+    for name, text in pairs:
+        values[name] = text if name == "reduced_tail" else json.loads(text)
+    return {"backbone": values} if values else {}
+
+
 def _variables(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of the network; their moving averages in their place where the training kept some, as evaluation did."""
+    """Those of the network; their moving averages in their place where the training kept some, as evaluation did.
+
+    A normalisation that has no scale has ones.
+    """
     found = {}
     for name, tensor in tensors.items():
         is_slot = name.rstrip("_0123456789").endswith(LEFT_OUT) or name.endswith(AVERAGE)
@@ -99,16 +146,19 @@ def _variables(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         average = tensors.get(f"{name}{AVERAGE}")
         found[name] = (tensor if average is None else average).float()
+    for name in [name for name in found if name.endswith(MEAN)]:
+        scale = f"{name.removesuffix(MEAN)}/gamma"
+        found.setdefault(scale, torch.ones_like(found[name]))
     return found
 
 
-def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _renamed(name: str, tensor: Tensor, net: Net) -> dict[str, Tensor]:
     """A variable under our name, or its own where it is no backbone's, in PyTorch's order.
 
     Weights with a folded normalisation get one that changes nothing but adds their bias.
     """
     if name.endswith(FOLDED):
-        place = _place(name.removesuffix(FOLDED))
+        place = _place(name.removesuffix(FOLDED), net)
         if place is None:
             return {name: tensor}
         of_head = place.startswith("segmentation")
@@ -120,10 +170,12 @@ def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
             f"{place}.{norm}.running_var": torch.ones_like(tensor),
         }
     tensor = to_torch(name, tensor)
-    if name in LOGITS:
-        return {LOGITS[name]: tensor.flatten(1) if LOGITS[name] == "classifier.weight" else tensor}
+    scope, _, array = name.rpartition("/")
+    if array in PLAIN and (layer := _plain_layer(scope, net)) is not None:
+        is_matrix = array == "weights" and not layer.startswith(("segmentation_head", *net.blocks))
+        return {f"{layer}.{PLAIN[array]}": tensor.flatten(1) if is_matrix else tensor}
     for array, ours in ARRAYS.items():
-        place = _place(name.removesuffix(f"/{array}")) if name.endswith(f"/{array}") else None
+        place = _place(name.removesuffix(f"/{array}"), net) if name.endswith(f"/{array}") else None
         if place is not None:
             if place.startswith("segmentation"):
                 ours = ours.replace("conv.", "convolution.").replace("norm.", "normalization.")
@@ -131,28 +183,25 @@ def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
     return {name: tensor}
 
 
-LOGITS = {
-    "MobilenetV2/Logits/Conv2d_1c_1x1/weights": "classifier.weight",
-    "MobilenetV2/Logits/Conv2d_1c_1x1/biases": "classifier.bias",
-    "logits/semantic/weights": "segmentation_head.classifier.convolution.weight",
-    "logits/semantic/biases": "segmentation_head.classifier.convolution.bias",
-}
+PLAIN = {"weights": "weight", "biases": "bias"}
+MEAN = "/moving_mean"
 
 
-def _place(scope: str) -> str | None:
-    """Our layer of a scope of variables."""
-    if scope in SEGMENTATION:
-        return SEGMENTATION[scope]
-    match scope.removeprefix(NET).split("/"):
-        case ["Conv"] if scope.startswith(NET):
-            return "stem"
-        case ["Conv_1"] if scope.startswith(NET):
-            return "last"
-        case [block, part] if part in ("expand", "depthwise", "project") and block.startswith("expanded_conv"):
-            number = block.removeprefix("expanded_conv").removeprefix("_") or "0"
-            if number.isdigit() and int(number) < len(BLOCKS):
-                return f"{BLOCKS[int(number)]}.{part}"
-    return None
+def _plain_layer(scope: str, net: Net) -> str | None:
+    """Our layer of a scope that has weights and biases and no normalisation."""
+    if scope == f"{net.scope}Logits/Conv2d_1c_1x1":
+        return "classifier"
+    if scope == f"{net.scope}Conv_2":
+        return "hidden.0"
+    if scope == "logits/semantic":
+        return "segmentation_head.classifier.convolution"
+    place = net.place(scope)
+    return place if place is not None and ".squeeze." in place else None
+
+
+def _place(scope: str, net: Net) -> str | None:
+    """Our layer of a scope of variables, with a normalisation."""
+    return SEGMENTATION.get(scope) or net.place(scope)
 
 
 def to_torch(name: str, array: Tensor) -> Tensor:
@@ -162,9 +211,9 @@ def to_torch(name: str, array: Tensor) -> Tensor:
     return array.permute((2, 3, 0, 1) if name.endswith("depthwise_weights") else (3, 2, 0, 1)).contiguous()
 
 
-def _detector(source: str, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _detector(source: str, facts: Mapping[str, Any], variables: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Options of the head and of the transform that an SSD was trained with."""
-    head = DETECTOR_HEAD | {name: facts[name] for name in FROM_FACTS if name in facts}
+    head = DETECTOR_HEAD | _kinds(variables) | {name: facts[name] for name in FROM_FACTS if name in facts}
     if head["score"] not in ("sigmoid", "softmax"):
         raise InputError(f"{source}: makes scores by {head['score']}; known are sigmoid and softmax")
     if "boxes" in facts:
@@ -175,6 +224,29 @@ def _detector(source: str, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]
         "head": head,
         "transform": DETECTOR_TRANSFORM | {name: facts[name] for name in names if name in facts},
     }
+
+
+def _kinds(variables: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Kinds and channels of a detector's own layers: separable, or of full convolutions."""
+    predictor = variables.get("BoxPredictor_0/BoxEncodingPredictor/weights")
+    extras = {name: tensor for name, tensor in variables.items() if EXTRA.fullmatch(name)}
+    found: dict[str, Any] = {"extra_channels": [extras[name].shape[-1] for name in sorted(extras, key=_number)]}
+    if any(tensor.shape[0] > 1 for tensor in extras.values()):
+        found["dense_extras"] = True
+    if predictor is not None and not any(
+        name.startswith("BoxPredictor_0/BoxEncodingPredictor_depth") for name in variables
+    ):
+        found["predictor"] = f"conv{predictor.shape[0]}x{predictor.shape[1]}"
+    return found
+
+
+EXTRA = re.compile(r"FeatureExtractor/Mobilenet.+_2_Conv2d_(\d+)_3x3_s2_\d+/weights")
+
+
+def _number(name: str) -> int:
+    """Number of an extra layer."""
+    found = EXTRA.fullmatch(name)
+    return int(found[1]) if found else 0
 
 
 def _default_boxes(source: str, boxes: list[Any]) -> dict[str, Any]:
@@ -205,7 +277,10 @@ def _default_boxes(source: str, boxes: list[Any]) -> dict[str, Any]:
     }
 
 
-def _segmenter(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _segmenter(facts: Mapping[str, Any], variables: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Options that a DeepLab was evaluated with: images are padded to the size of its training crops."""
     size = facts.get("image_size", DEEPLAB_SIZE)
-    return {"task": {"name": "segmentation"}, "head": {}, "transform": {"image_size": size, "pad": True}}
+    head: dict[str, Any] = {}
+    if any(name.startswith("aspp1") for name in variables):
+        head = {"aspp": "full", "separable": any(name.startswith("aspp1_depthwise/") for name in variables)}
+    return {"task": {"name": "segmentation"}, "head": head, "transform": {"image_size": size, "pad": True}}

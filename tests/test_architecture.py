@@ -26,7 +26,8 @@ HEAVY = {
 FAMILY = re.compile(r"mobilenet_?v\d", re.IGNORECASE)
 NAMES_FAMILIES = (
     "backbone/families/", "backbone/weights/", "backbone/__init__.py", "backbone/build.py", "tasks/papers/",
-    "tasks/commands/profile/", "tasks/config/profile.py", "tasks/config/renamed.py",
+    "tasks/commands/profile/comparison.py", "tasks/commands/profile/family_models.py",
+    "tasks/commands/profile/models.py", "tasks/commands/profile/table.py", "tasks/config/renamed.py",
 )  # fmt: skip
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "misc", "common"}
 MAX_FILE_LINES = 400

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 STEM_CHANNELS = 16
 SQUEEZE = 4
 """Channels of an expansion for each inside its squeeze-and-excitation."""
+OLD_LAST_RATIO, OLD_LAST_EXPANSION = 2, 6
+"""Of the block that the last stage had before it was made efficient (Figure 5): 160 channels, 960, then 320."""
 KERNELS = (3, 5, 7)
 
 
@@ -30,6 +32,13 @@ class ReducedTail(Enum):
     none = "none"
     detection = "detection"
     segmentation = "segmentation"
+
+
+class SqueezeOf(Enum):
+    """What the inner channels of squeeze-and-excitation are a quarter of (section 5.3; MnasNet has the bottleneck)."""
+
+    expansion = "expansion"
+    bottleneck = "bottleneck"
 
 
 class Row(NamedTuple):
@@ -48,7 +57,7 @@ class Table(NamedTuple):
     Attributes:
         stages: rows by stage.
         last: channels of the last 1x1 convolution.
-        hidden: channels of the layer behind pooling.
+        hidden: channels of the layer behind pooling; 0: there is none.
         hardswish_from: channels of the first rows that have hard swish.
         levels: see `Architecture`.
     """
@@ -120,6 +129,11 @@ class MobileNetV3Config(MobileNetConfig):
     """Filters of 3x3, ReLU everywhere, and no squeeze-and-excitation: for hardware that is slow at the others."""
     squeeze: bool = True
     """Whether the blocks have squeeze-and-excitation where the paper's have it."""
+    squeeze_of: SqueezeOf = SqueezeOf.expansion
+    """What the inner channels of squeeze-and-excitation are a quarter of; bottleneck: the block's input, as MnasNet."""
+    efficient_last: bool = True
+    """Whether the last wide layer comes behind pooling (section 5.1). false: as before (Figure 5): one block more, of
+    twice the channels, and the wide layer before pooling."""
     kernel: int | None = None
     """Side of all depthwise filters; null: the paper's, 3 and 5."""
     fixed_stem: bool = False
@@ -130,6 +144,11 @@ class MobileNetV3Config(MobileNetConfig):
             raise InputError(f"backbone.kernel={self.kernel}: must be one of {KERNELS}, or null for the paper's")
         if self.table != self.TABLE:
             self.check_from_scratch("h_swish_from")
+        if not self.efficient_last and self.reduced_tail is not ReducedTail.none:
+            raise InputError(
+                f"backbone.efficient_last=false: is for the whole network, and backbone.reduced_tail="
+                f"{self.reduced_tail.value} halves its end; leave one of the two out"
+            )
         MobileNetConfig.__post_init__(self)
 
     @property
@@ -139,10 +158,11 @@ class MobileNetV3Config(MobileNetConfig):
 
     def undilated(self) -> Architecture:
         return mobilenet_v3(
-            self.table,
+            self.table if self.efficient_last else with_old_last(self.table),
             self.width,
             reduced_tail=self.reduced_tail,
             squeeze=self.squeeze and not self.minimalistic,
+            squeeze_of=self.squeeze_of,
             kernel=3 if self.minimalistic else self.kernel,
             relu=self.minimalistic,
             fixed_stem=self.fixed_stem,
@@ -186,12 +206,23 @@ def _or_none(channels: int | None) -> int:
     return NEVER if channels is None else channels
 
 
+def with_old_last(table: Table) -> Table:
+    """The network before its last stage was made efficient (section 5.1, Figure 5)."""
+    stage = f"stage{len(table.stages) + 1}"
+    channels = list(table.stages.values())[-1][-1].c
+    block = Row(3, OLD_LAST_EXPANSION, OLD_LAST_RATIO * channels, False, 1)
+    return table._replace(
+        stages={**table.stages, stage: (block,)}, last=table.hidden, hidden=0, levels={**table.levels, "c5": stage}
+    )
+
+
 def mobilenet_v3(
     table: Table,
     width: float = 1.0,
     *,
     reduced_tail: ReducedTail = ReducedTail.none,
     squeeze: bool = True,
+    squeeze_of: SqueezeOf = SqueezeOf.expansion,
     kernel: int | None = None,
     relu: bool = False,
     fixed_stem: bool = False,
@@ -210,6 +241,7 @@ def mobilenet_v3(
         for row in rows:
             ratio = row.t / halved if reduced_tail is ReducedTail.segmentation and not blocks else row.t
             expanded = make_divisible(before * ratio) if row.t > 1 else None
+            weighed = before if squeeze_of is SqueezeOf.bottleneck else expanded or before
             hardswish = not relu and row.c >= table.hardswish_from
             blocks.append(
                 BlockSpec(
@@ -218,7 +250,7 @@ def mobilenet_v3(
                     kernel=kernel or row.k,
                     stride=row.s,
                     activation=Activation.hardswish if hardswish else Activation.relu,
-                    squeeze=make_divisible((expanded or before) / SQUEEZE) if row.se and squeeze else None,
+                    squeeze=make_divisible(weighed / SQUEEZE) if row.se and squeeze else None,
                 )
             )
             before = blocks[-1].channels
@@ -228,5 +260,7 @@ def mobilenet_v3(
         stages=stages,
         last=ConvSpec(channels=make_divisible(table.last // tail * width), activation=outer),
         levels=table.levels,
-        hidden=ConvSpec(channels=make_divisible(table.hidden * max(1.0, width)), activation=outer, norm=False),
+        hidden=ConvSpec(channels=make_divisible(table.hidden * max(1.0, width)), activation=outer, norm=False)
+        if table.hidden
+        else None,
     )

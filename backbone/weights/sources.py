@@ -38,8 +38,8 @@ class Weights:
         tensors: by our names; a classifier's are `classifier.weight` and `classifier.bias`.
         input_mean, input_std: RGB scaling of inputs in [0, 1].
         checked: how a download was checked, in words; nothing for a user's own file.
-        settings: what else they were trained and evaluated with, by section of a run (`task`, `head`, `transform`), as
-            plain values of its options; nothing where the weights do not tell.
+        settings: what else they were trained and evaluated with, by section of a run (`task`, `backbone`, `head`,
+            `transform`), as plain values of its options; nothing where the weights do not tell.
         unknown: what their head has that no head here has, in words; nothing where all is known.
         assumed: what of it the file does not tell and is taken as it usually is, in words; nothing if there is no such.
     """

@@ -2,7 +2,8 @@
 
 `features.0` is the stem, then come the blocks, then the last convolution. A block's parts are numbered as it has them:
 expansion, depthwise convolution, squeeze-and-excitation, projection. The classifier is `hidden.0` and `classifier`
-here; other heads' tensors keep their names for the heads' importers.
+here; other heads' tensors keep their names for the heads' importers. What the authors evaluated with is in
+`Weights.settings`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backbone.families.mobilenet_v3 import LARGE, SMALL
+from backbone.families.mobilenet_v3 import LARGE, SMALL, ReducedTail
 from backbone.weights.sources import HALF, Weights, block_names, trained_in_pytorch
 
 if TYPE_CHECKING:
@@ -42,6 +43,28 @@ DEEPLAB_SETTINGS: dict[str, dict[str, Any]] = {
     "transform": {},
     "head": {"aspp": "full", "atrous_rates": [12, 24, 36], "refine": True, "aligned_corners": False},
 }
+DETECTOR_SETTINGS: dict[str, dict[str, Any]] = {
+    "task": {"name": "detection"},
+    "transform": {"image_size": 320, "interpolation": "float_bilinear"},
+    "head": {
+        "min_scale": 0.2,
+        "max_scale": 0.95,
+        "aspect_ratios": [1.0, 2.0, 1 / 2, 3.0, 1 / 3],
+        "three_boxes_first": False,
+        "limit_boxes": True,
+        "score": "softmax",
+        "padding": "symmetric",
+        "bn_eps": 1e-3,
+        "score_threshold": 0.001,
+        "nms_iou": 0.55,
+        "clip": "before",
+        "candidates": 300,
+        "max_detections": 300,
+    },
+}
+BOXES_PER_CELL = 6
+"""Of every map of the detector, four values each: two squares, and the ratios 2 and 3 lying and standing."""
+PREDICTOR = "head.{}_head.module_list.{}.1.weight"
 
 
 def recognises(names: Mapping[str, Tensor]) -> bool:
@@ -61,11 +84,27 @@ def convert(source: str, tensors: dict[str, Tensor], header: Mapping[str, str]) 
         source, ORIGIN, renamed, family="mobilenet_v3_large" if large else "mobilenet_v3_small", bn_eps=BN_EPS
     )
     if detector:
-        return replace(weights, input_mean=HALF, input_std=HALF)
+        return replace(weights, input_mean=HALF, input_std=HALF, settings=_detector(renamed))
     if segmenter:
         settings = LRASPP_SETTINGS if "classifier.low_classifier.weight" in plain else DEEPLAB_SETTINGS
         return replace(weights, dilate_first=True, settings=settings)
     return weights
+
+
+def _detector(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """What a detector was evaluated with; nothing if its default boxes are not as many as torchvision's own."""
+    found: dict[str, dict[str, Any]] = {}
+    number = 0
+    while (boxes := tensors.get(PREDICTOR.format("regression", number))) is not None:
+        classes = tensors.get(PREDICTOR.format("classification", number))
+        if classes is None or len(boxes) != 4 * BOXES_PER_CELL:
+            return {}
+        slots, last = len(classes) // BOXES_PER_CELL, len(tensors["last.conv.weight"])
+        tail = ReducedTail.none if last == LARGE.last else ReducedTail.detection
+        backbone = {"reduced_tail": tail.value}
+        found = DETECTOR_SETTINGS | {"head": DETECTOR_SETTINGS["head"] | {"class_slots": slots}, "backbone": backbone}
+        number += 1
+    return found
 
 
 def _as_classifier(name: str, *, detector: bool, segmenter: bool) -> str:

@@ -64,6 +64,14 @@ class SSDLiteConfig:
     aspect_ratios: list[float] = field(default_factory=lambda: list(ASPECT_RATIOS))
     """Width over height of the default boxes of every map but the first, which has 1, 2 and 1/2; one more square of the
     next scale follows. TensorFlow's reference has .3333."""
+    three_boxes_first: bool = True
+    """Whether a cell of the first map has three boxes, a square of half the scale, 2 and 1/2, as in TensorFlow's
+    reference; false: as many as the others, as in torchvision."""
+    limit_boxes: bool = False
+    """Whether default boxes are at most as wide and as high as the image, as in torchvision."""
+    class_slots: int | None = None
+    """Class logits of a box, background's included; null: one for each class. Those that are no class of the data count
+    in softmax and are never found: torchvision's detector of COCO has 91, for 80 classes."""
     score: ClassScore = ClassScore.softmax
     padding: Padding = Padding.symmetric
     bn_eps: float = 1e-3
@@ -76,6 +84,8 @@ class SSDLiteConfig:
     score_threshold: float = 1e-8
     nms_iou: float = 0.6
     clip: Clip = Clip.before
+    candidates: int | None = None
+    """Most boxes of a class that enter suppression, those with the best scores; null: all above `score_threshold`."""
     max_detections: int = 100
     """Detections kept of an image."""
 
@@ -98,9 +108,9 @@ class SSDLiteConfig:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in (0, 1]")
         if not 0 <= self.score_threshold < 1:
             raise InputError(f"head.score_threshold={self.score_threshold}: must be in [0, 1)")
-        for name in ("max_detections", "min_negatives"):
-            if getattr(self, name) < 1:
-                raise InputError(f"head.{name}={getattr(self, name)}: must be at least 1")
+        for name, least in (("max_detections", 1), ("min_negatives", 1), ("candidates", 1), ("class_slots", 2)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise InputError(f"head.{name}={getattr(self, name)}: must be at least {least}")
         for name in ("negatives_per_positive", "bn_eps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be positive")

@@ -6,12 +6,10 @@ its own in the first map.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import torch
-
-from heads.ssdlite.config import ASPECT_RATIOS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,31 +34,29 @@ def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:
     return [*(min_scale + step * k for k in range(maps)), 1.0]
 
 
-def box_shapes(
-    maps: int, min_scale: float, max_scale: float, aspect_ratios: Sequence[float] = ASPECT_RATIOS
-) -> list[list[tuple[float, float]]]:
+def box_shapes(maps: int, config: SSDLiteConfig) -> list[list[tuple[float, float]]]:
     """Widths and heights, as fractions of the image, of the boxes of one cell of each map.
 
-    A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high. `aspect_ratios` are those of every map
-    but the first.
+    A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high.
     """
-    scale = scales(maps, min_scale, max_scale)
-    first = [(scale[0] / 2, 1.0), (scale[0], 2.0), (scale[0], 1 / 2)]
-    others = [
-        [*((scale[k], ratio) for ratio in aspect_ratios), (sqrt(scale[k] * scale[k + 1]), 1.0)] for k in range(1, maps)
+    scale = scales(maps, config.min_scale, config.max_scale)
+    boxes = [
+        [*((scale[k], ratio) for ratio in config.aspect_ratios), (sqrt(scale[k] * scale[k + 1]), 1.0)]
+        for k in range(maps)
     ]
-    return [[(s * sqrt(r), s / sqrt(r)) for s, r in boxes] for boxes in [first, *others]]
+    if config.three_boxes_first:
+        boxes[0] = [(scale[0] / 2, 1.0), (scale[0], 2.0), (scale[0], 1 / 2)]
+    most = 1.0 if config.limit_boxes else inf
+    return [[(min(s * sqrt(r), most), min(s / sqrt(r), most)) for s, r in cell] for cell in boxes]
 
 
-def default_boxes(
-    cells: Sequence[int], min_scale: float, max_scale: float, aspect_ratios: Sequence[float] = ASPECT_RATIOS
-) -> Tensor:
+def default_boxes(cells: Sequence[int], config: SSDLiteConfig) -> Tensor:
     """Default boxes of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
 
     In the order of the predictions: by map, then row, column, and box of the cell. Not clipped at the border.
     """
     boxes = []
-    for size, shapes in zip(cells, box_shapes(len(cells), min_scale, max_scale, aspect_ratios), strict=True):
+    for size, shapes in zip(cells, box_shapes(len(cells), config), strict=True):
         centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         cy, cx = torch.meshgrid(centres, centres, indexing="ij")
         centre = torch.stack([cx, cy], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)

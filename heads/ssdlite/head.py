@@ -15,8 +15,9 @@ from backbone.blocks import Conv2d, ConvNormAct, Norm
 from backbone.errors import InputError
 from heads.distillation import soft_boxes
 from heads.head import Head, Losses
-from heads.ssdlite import loss, tensorflow
+from heads.ssdlite import loss, tensorflow, torchvision
 from heads.ssdlite.box_coder import decode, encode, to_cxcywh, to_xyxy
+from heads.ssdlite.class_slots import select_classes
 from heads.ssdlite.config import ClassScore, Clip, Predictor, SSDLiteConfig
 from heads.ssdlite.default_boxes import box_shapes, default_boxes, map_cells
 from heads.ssdlite.matcher import match
@@ -33,7 +34,7 @@ INITIAL_STD = 0.03
 
 
 class SSDLiteOutputs(NamedTuple):
-    """Class logits (N, A, 1 + K), background first, and deltas (N, A, 4) of every default box."""
+    """Class logits (N, A, 1 + K or more), background first, and deltas (N, A, 4) of every default box."""
 
     logits: Tensor
     deltas: Tensor
@@ -61,29 +62,34 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         missing = [tap for tap in config.taps if tap not in specs]
         if missing:
             raise InputError(f"head.taps={list(config.taps)}: the backbone has no {missing}; it has {', '.join(specs)}")
+        if config.class_slots is not None and config.class_slots < 1 + num_classes:
+            raise InputError(
+                f"head.class_slots={config.class_slots}: must be at least {1 + num_classes}, background and the"
+                f" {num_classes} classes of the data, or null"
+            )
         self.config = config
         self.taps = list(config.taps)
         self.num_classes = num_classes
+        self.class_slots = config.class_slots or 1 + num_classes
         self.norm = Norm(config.bn_eps, config.bn_momentum)
 
         extra_channels = [
             max(MIN_EXTRA_CHANNELS, int(channels * config.extra_width)) for channels in config.extra_channels
         ]
         channels = [specs[tap].channels for tap in self.taps] + extra_channels
-        arrangement = config.min_scale, config.max_scale, config.aspect_ratios
-        boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), *arrangement)]
+        boxes_per_cell = [len(shapes) for shapes in box_shapes(len(channels), config)]
 
         self.extras = nn.ModuleList(
             self._extra(before, after)
             for before, after in zip(channels[len(self.taps) - 1 :], extra_channels, strict=False)
         )
         self.class_predictors = nn.ModuleList(
-            self._predictor(c, boxes * (1 + num_classes)) for c, boxes in zip(channels, boxes_per_cell, strict=True)
+            self._predictor(c, boxes * self.class_slots) for c, boxes in zip(channels, boxes_per_cell, strict=True)
         )
         self.box_predictors = nn.ModuleList(
             self._predictor(c, boxes * 4) for c, boxes in zip(channels, boxes_per_cell, strict=True)
         )
-        boxes = default_boxes(map_cells(config, specs, image_size), *arrangement)
+        boxes = default_boxes(map_cells(config, specs, image_size), config)
         self.register_buffer("default_boxes_cxcywh", boxes, persistent=False)
         self._initialise()
 
@@ -129,7 +135,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return SSDLiteOutputs(
-            logits=_by_box(self.class_predictors, maps, 1 + self.num_classes),
+            logits=_by_box(self.class_predictors, maps, self.class_slots),
             deltas=_by_box(self.box_predictors, maps, 4),
         )
 
@@ -176,15 +182,27 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
         softmax = self.config.score is ClassScore.softmax
         scores = logits.softmax(dim=-1) if softmax else logits.sigmoid()
         boxes = decode(outputs.deltas.float(), self.default_boxes_cxcywh.float())
-        return scores[..., 1:], boxes.clamp(0, 1) if self.config.clip is Clip.before else boxes
+        return scores[..., 1 : 1 + self.num_classes], boxes.clamp(0, 1) if self.config.clip is Clip.before else boxes
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Head of an SSDLite of TensorFlow's object detection API (see `Head.convert_state_dict`)."""
-        return tensorflow.convert(tensors)
+        """Head of an SSDLite of TensorFlow's object detection API or of torchvision (see `Head.convert_state_dict`)."""
+        return tensorflow.convert(tensors) or torchvision.convert(tensors)
 
     def select_classes(self, tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
-        """See `Head.select_classes`: TensorFlow's detectors of COCO have 90 classes, ten of which do not occur."""
-        return tensorflow.select_classes(tensors, ids)
+        """See `Head.select_classes`: detectors of COCO have 90 classes, ten of which do not occur.
+
+        With `class_slots` the others stay, behind those of the data.
+
+        Raises:
+            InputError: the data has an id beyond the slots.
+        """
+        slots = self.config.class_slots
+        if slots is not None and not (min(ids) > 0 and max(ids) < slots):
+            raise InputError(
+                f"head.class_slots={slots}: the weights know classes 1 .. {slots - 1}, and the data has ids"
+                f" {min(ids)} .. {max(ids)}; use data with their classes, or the weights as backbone.weights"
+            )
+        return select_classes(tensors, ids, keep_others=slots is not None)
 
     def predict(self, outputs: SSDLiteOutputs, sizes: Tensor) -> list[Detections]:
         """Detections in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
@@ -195,6 +213,7 @@ class SSDLite(Head[SSDLiteOutputs, DetectionTargets, Detections]):
             sizes,
             score_threshold=self.config.score_threshold,
             nms_iou=self.config.nms_iou,
+            candidates=self.config.candidates,
             max_detections=self.config.max_detections,
             clip=self.config.clip,
         )

@@ -32,6 +32,7 @@ def detect(
     nms_iou: float,
     max_detections: int,
     clip: Clip = Clip.before,
+    candidates: int | None = None,
 ) -> list[Detections]:
     """Keep the best `max_detections` (box, class) pairs of every image that class-wise non-maximum suppression leaves.
 
@@ -51,6 +52,7 @@ def detect(
         max_detections: D, kept of an image.
         clip: whether boxes are cut at the border before suppression, or after it. Then at most `max_detections` of a
             class are kept, of these those that are within the image, and of these the best.
+        candidates: of a class that are looked at, the best; None: all.
     Returns:
         Boxes in pixels of the original images, best first; of equal scores the earlier default box and class first.
     """
@@ -59,10 +61,10 @@ def detect(
     boxes = boxes_xyxy_rel.nan_to_num(0.0).clamp(-REACH, REACH).double() if late else boxes_xyxy_rel.clamp(0, 1)
     best_of_box = scores.amax(dim=2).nan_to_num(0.0)
     found: dict[int, Detections] = {}
-    candidates = FIRST_CANDIDATES * max_detections
+    looked_at = FIRST_CANDIDATES * max_detections
     while len(found) < images:
         pending = [image for image in range(images) if image not in found]
-        floor = candidate_floor(best_of_box[pending], candidates)
+        floor = candidate_floor(best_of_box[pending], looked_at)
         row, score, label, box = pairs_above(scores, boxes, best_of_box, pending, floor, score_threshold)
         apart = box + by_class(label, scores.shape[2]) * (2 * REACH + 1 if late else 1)
         parts = row.bincount(minlength=len(pending)).tolist()
@@ -71,13 +73,15 @@ def detect(
         for image, count, is_complete in zip(pending, parts, complete, strict=True):
             pairs = slice(start, start + count)
             start += count
-            best = start - count + score[pairs].argsort(descending=True, stable=True)[:candidates]
+            best = start - count + score[pairs].argsort(descending=True, stable=True)[:looked_at]
+            if candidates is not None:
+                best = best[rank_in_class(label[best]) < candidates]
             kept = best[nms(apart[best], score[best].to(apart.dtype), nms_iou)]
             kept = (_within_image(kept, box, label, max_detections) if late else kept)[:max_detections]
-            if len(kept) == max_detections or (is_complete and count <= candidates):
+            if len(kept) == max_detections or (is_complete and count <= looked_at):
                 boxes_xyxy_px = box[kept].clamp(0, 1) * pixels[image]
                 found[image] = Detections(boxes_xyxy_px.float(), score[kept].float(), label[kept])
-        candidates *= 4
+        looked_at *= 4
     return [found[image] for image in range(images)]
 
 
@@ -87,6 +91,16 @@ def _within_image(kept: Tensor, boxes: Tensor, labels: Tensor, most: int) -> Ten
     corners = boxes[kept].clamp(0, 1)
     seen = (corners[:, 2:] > corners[:, :2]).all(dim=1)
     return kept[(same.tril().sum(dim=1) <= most) & seen]
+
+
+def rank_in_class(labels: Tensor) -> Tensor:
+    """Number of earlier entries of the same class for each of (P,)."""
+    order = labels.argsort(stable=True)
+    counts = labels.bincount()
+    starts = counts.cumsum(0) - counts
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels), device=labels.device) - starts[labels[order]]
+    return rank
 
 
 def candidate_floor(best_of_box: Tensor, candidates: int) -> Tensor:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -27,7 +27,6 @@ ARRAYS = {
     "BatchNorm/moving_variance": "norm.running_var",
 }
 LAST = {"weights": "1.weight", "biases": "1.bias"}
-CLASS_LOGITS = re.compile(r"class_predictors\.\d+\.1\.(weight|bias)")
 FIRST_EXTRA = 2
 OUR_ORDER = (1, 0, 3, 2)
 """Positions of x, y, w, h among y, x, h, w."""
@@ -59,22 +58,3 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _reordered(tensor: Tensor) -> Tensor:
     """Rows of the box predictor, four to a box, in our order."""
     return tensor.reshape(-1, 4, *tensor.shape[1:])[:, list(OUR_ORDER)].reshape(tensor.shape)
-
-
-def select_classes(tensors: dict[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
-    """Converted tensors with the background's and the data's classes alone, where there are more.
-
-    Args:
-        ids: of the data's classes, which are the columns of class logits behind the background's; those that are more
-            than there are columns leave all as it is.
-    """
-    chosen = dict(tensors)
-    for name, tensor in tensors.items():
-        boxes = tensors.get(name.replace("class_predictors", "box_predictors"))
-        if not CLASS_LOGITS.fullmatch(name) or boxes is None:
-            continue
-        slots = 4 * len(tensor) // len(boxes)
-        if 1 + len(ids) < slots and min(ids) > 0 and max(ids) < slots:
-            by_box = tensor.reshape(-1, slots, *tensor.shape[1:])
-            chosen[name] = by_box[:, [0, *ids]].reshape(-1, *tensor.shape[1:])
-    return chosen

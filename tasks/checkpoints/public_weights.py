@@ -9,6 +9,8 @@ import torch
 
 from backbone.errors import InputError
 from backbone.weights import read
+from heads.kinds import Kind
+from tasks.checkpoints.public_names import names_of
 from tasks.config.run import Task
 from tasks.data.formats.voc.masks import VOC_CLASSES
 from tasks.data.labels import LabelMap
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from backbone.weights import Weights
     from tasks.model import VisionModel
 
 log = logging.getLogger(__name__)
@@ -38,13 +41,19 @@ otherwise: torchvision's `references/classification/presets.py`, timm's `default
 `MobileNetV2ImageProcessor`, TF-slim's `inception_preprocessing` (whose weights Keras has), d-li14's README."""
 RESIZED = {"torchvision:IMAGENET1K_V2": 232}
 """Shorter sides that differ: torchvision's `MobileNet_V2_Weights`, at 224 pixels."""
+NO_CLASS = "N/A"
+"""torchvision's name for ids of COCO that no class has."""
+COCO_SLOTS = 91
+OTHER_CLASSES = "class_slots"
+"""Option of a head that keeps classes which the data lacks."""
 
 
-def as_trained(source: str, task: str) -> dict[str, dict[str, Any]]:
+def as_trained(source: str, task: str, *, learns: bool = False) -> dict[str, dict[str, Any]]:
     """Options that public weights were trained and evaluated with by their authors, by section of a run.
 
     Args:
         task: the run's.
+        learns: whether the run is a training, whose classes are those of its data alone.
     Raises:
         InputError: the weights cannot be read, or are those of a model for another task.
     """
@@ -58,7 +67,12 @@ def as_trained(source: str, task: str) -> dict[str, dict[str, Any]]:
         theirs = weights.settings["task"]["name"]
         if theirs != task:
             raise InputError(f"checkpoint={source}: holds a model for task={theirs}, not task={task}; say that")
-        return {section: dict(options) for section, options in weights.settings.items() if section != "task"}
+        left_out = {OTHER_CLASSES} if learns else set()
+        return {
+            section: {name: value for name, value in options.items() if name not in left_out}
+            for section, options in weights.settings.items()
+            if section != "task"
+        }
     known = PREPROCESSING.get(weights.origin)
     if known is None or task != "classification":
         return {}
@@ -80,6 +94,7 @@ def load_heads(source: str, model: VisionModel, labels: Mapping[str, LabelMap], 
         as_theirs = known is not None and all(getattr(transform, name) == known[name] for name in known)
         log.info("images are looked at%s: %s", f" as {weights.origin}'s authors did" * as_theirs, _told(transform))
     for name, head in model.heads.items():
+        _check_classes(source, weights, labels[name])
         theirs = convert_head(source, name, head)
         load_head(source, name, head, head.select_classes(theirs, labels[name].ids), labels[name])  # type: ignore[operator]
 
@@ -149,6 +164,8 @@ def public_labels(source: str, task: Task, classes: Sequence[str] | None) -> Lab
     if task is Task.segmentation:
         return LabelMap.numbered(VOC_CLASSES)
     if task is Task.detection:
+        if (named := _named(read(source))) is not None:
+            return named
         raise InputError(
             f"checkpoint={source}: does not name its classes; say predict.classes=[NAME, ..] in their order"
         )
@@ -156,6 +173,32 @@ def public_labels(source: str, task: Task, classes: Sequence[str] | None) -> Lab
         f"checkpoint={source}: public weights with a head for task={task.value} are not known; say"
         " task=classification or task=segmentation, or give the model.safetensors of a run"
     )
+
+
+def _named(weights: Weights) -> LabelMap | None:
+    """Classes of a detector of COCO, without the ids that no class has; None: not known."""
+    if weights.origin != "torchvision" or weights.settings.get("head", {}).get(OTHER_CLASSES) != COCO_SLOTS:
+        return None
+    names = names_of(weights.source, Kind.detection, COCO_SLOTS - 1) or ()
+    known = {index: name for index, name in enumerate(names, 1) if name != NO_CLASS}
+    return LabelMap(list(known.values()), list(known))
+
+
+def _check_classes(source: str, weights: Weights, labels: LabelMap) -> None:
+    """That the data's classes are those that the weights have under the same ids.
+
+    Raises:
+        InputError: one is not.
+    """
+    if (named := _named(weights)) is None:
+        return
+    for index, name in zip(labels.ids, labels.names, strict=True):
+        theirs = named.names[named.to_index(index)] if index in named else "none"
+        if theirs != name:
+            raise InputError(
+                f"checkpoint={source}: class {index} of the data is {name}, of the weights {theirs}; use data with"
+                " COCO's names and ids, all or some by data.classes=[..], or the weights as backbone.weights"
+            )
 
 
 def _told(transform: ImageNetTransformConfig) -> str:

@@ -159,7 +159,7 @@ def _with_public_weights(
         return config
     from tasks.checkpoints.public_weights import as_trained  # brings torch along
 
-    for section, options in as_trained(path, config.task.value).items():
+    for section, options in as_trained(path, config.task.value, learns=composed.mode is Mode.train).items():
         for key, value in options.items():
             if f"{section}.{key}" not in said and key in config[section]:
                 config[section][key] = value

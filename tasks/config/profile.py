@@ -7,6 +7,7 @@ from enum import Enum
 
 from backbone.architecture import MIN_WIDTH
 from backbone.errors import InputError
+from backbone.families.known import NETWORKS
 
 
 class Paper(Enum):
@@ -38,6 +39,8 @@ class ProfileConfig:
     sweep: bool = False
     """Measure the backbone as a classifier at all `widths` and `sizes` too, and plot that."""
     widths: list[float] = field(default_factory=lambda: [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+    networks: list[str] = field(default_factory=list)
+    """Other backbones that `sweep` measures too, and draws beside by what was published for them."""
     sizes: list[int] = field(default_factory=lambda: [96, 128, 160, 192, 224])
     """Sides of the image in pixels."""
 
@@ -50,6 +53,11 @@ class ProfileConfig:
             raise InputError(
                 f"profile.table={self.table}: must be one of {allowed} for profile.paper={self.paper.value}, or null"
             )
+        given = f"profile.networks=[{', '.join(self.networks)}]"
+        if unknown := [name for name in self.networks if name not in NETWORKS]:
+            raise InputError(f"{given}: {unknown[0]} is none of {', '.join(NETWORKS)}")
+        if self.networks and not self.sweep:
+            raise InputError(f"{given}: is for profile.sweep=true; say that, too")
         if not self.widths or not all(width >= MIN_WIDTH for width in self.widths):
             raise InputError(f"profile.widths={list(self.widths)}: must be one or more, each at least {MIN_WIDTH}")
         if not self.sizes or not all(size >= MIN_PROFILED_SIZE for size in self.sizes):

@@ -113,6 +113,7 @@ class Boxes(Ending):
             nms_iou=nms_iou,
             max_detections=most,
             clip=Clip(self.settings.get("clip", Clip.before.value)),
+            candidates=self.settings.get("candidates"),
         )
 
 
@@ -222,6 +223,7 @@ def ending_of(name: str, head: Head[Any, Any, Any], size: int, *, mask: bool = F
             config = head.config
             settings: dict[str, Any] = {"score_threshold": config.score_threshold, "nms_iou": config.nms_iou}
             settings |= {"detections": config.max_detections, "clip": config.clip.value}
+            settings["candidates"] = config.candidates
             return (FewBoxes if few else Boxes)(settings, head)
         case SegmentationHead():
             aligned = {"aligned_corners": head.config.aligned_corners}

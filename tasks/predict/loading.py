@@ -21,8 +21,8 @@ def load(checkpoint: str | Path, *words: str, device: str = "auto") -> Predictor
 
     Args:
         checkpoint: a run's model.safetensors, or public weights (a file or `source:name`).
-        words: as on the command line: `predict.score=0.5`; public weights need `task=classification` or
-            `task=segmentation`.
+        words: as on the command line: `predict.score=0.5`; public weights need their `task=`, and their
+            `backbone=` if it is another than the usual.
         device: auto, cpu, gpu or mps, as `trainer.accelerator`.
     Raises:
         InputError: the checkpoint does not fit, or there is no such device.

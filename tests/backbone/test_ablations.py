@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 from backbone import InputError, MobileNetV2, MobileNetV2Config, MobileNetV3LargeConfig
 from backbone.architecture import Shortcut
 from backbone.blocks import Block
+from backbone.families.mobilenet_v3 import ReducedTail, SqueezeOf
+from tasks.commands.profile.models import classifier_cost
 from tests.backbone.foreign import randomise
 
 if TYPE_CHECKING:
@@ -70,6 +73,32 @@ def test_expansion_of_all_blocks_but_the_first() -> None:
     assert [block.expanded for block in blocks] == [None, *(3 * n for n in channels[1:-1])]
 
 
+def test_the_old_last_stage_of_v3() -> None:
+    """Figure 5: 960 channels wide, 320 out, then 1280 before pooling; about 30 M multiply-adds more."""
+    old = MobileNetV3LargeConfig(efficient_last=False)
+    built = old.built
+    [block] = built.stages["stage7"]
+    assert (block.expanded, block.channels, block.kernel, block.squeeze) == (960, 320, 3, None)
+    assert built.last is not None
+    assert built.last.channels == 1280
+    assert built.hidden is None
+    assert (built.levels["c5"], old.specs["c5"].channels) == ("stage7", 320)
+    cells = 7 * 7
+    before = cells * (160 * 960 + 9 * 960 + 960 * 320 + 320 * 1280) + 1280 * 1000
+    efficient = cells * 160 * 960 + 960 * 1280 + 1280 * 1000
+    costs = [classifier_cost(config, 224).multiply_adds for config in (old, MobileNetV3LargeConfig())]
+    assert costs[0] - costs[1] == before - efficient == pytest.approx(30e6, rel=0.15)
+
+
+def test_squeeze_of_the_bottleneck() -> None:
+    """By hand: a quarter of the block's input, at least 8, in multiples of 8; nothing else changes."""
+    ours, usual = MobileNetV3LargeConfig(squeeze_of=SqueezeOf.bottleneck).built, MobileNetV3LargeConfig().built
+    inner = [block.squeeze for row in ours.stages.values() for block in row if block.squeeze]
+    assert inner == [8, 16, 16, 24, 32, 32, 40, 40]
+    plain = [replace(block, squeeze=None) for row in ours.stages.values() for block in row]
+    assert plain == [replace(block, squeeze=None) for row in usual.stages.values() for block in row]
+
+
 @pytest.mark.parametrize(("zero_init", "scale"), [(True, 0.0), (False, 1.0)])
 def test_blocks_start_as_their_shortcut_or_not(zero_init: bool, scale: float) -> None:
     joined = [block for block in blocks_of(MobileNetV2(width=0.35, zero_init=zero_init)) if block.shortcut]
@@ -85,6 +114,10 @@ def test_blocks_start_as_their_shortcut_or_not(zero_init: bool, scale: float) ->
         ),
         (lambda: MobileNetV2Config(shortcut=Shortcut.none, weights="a.pth"), "backbone.shortcut=none: computes"),
         (lambda: MobileNetV3LargeConfig(h_swish_from=16, weights="a.pth"), "backbone.h_swish_from: computes"),
+        (
+            lambda: MobileNetV3LargeConfig(efficient_last=False, reduced_tail=ReducedTail.detection),
+            "backbone.efficient_last=false: is for the whole network, and backbone.reduced_tail=detection halves",
+        ),
         (lambda: MobileNetV2Config(expansion=1), "backbone.expansion=1: must be 2 .. 20, or null"),
         (
             lambda: MobileNetV2Config(shortcut=Shortcut.expansion, output_stride=16),

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
@@ -70,6 +71,16 @@ def test_point_bilinear_looks_at_four_pixels() -> None:
     image[1::4, 1::4] = 200
     # Halved four times over, output pixel (0, 0) lies at 1.5: the mean of pixels 1 and 2 in both directions.
     assert (resize(image, (2, 2), Interpolation.point_bilinear) == 50).all()
+
+
+@pytest.mark.parametrize("size", [(50, 60), (301, 200), (64, 64)])
+def test_float_bilinear_is_torchs_without_a_filter(size: tuple[int, int]) -> None:
+    """torchvision's detectors resize by it; nothing is rounded."""
+    image = photograph(*size)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    expected = F.interpolate(pixels, (64, 64), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    result = resize(image, (64, 64), Interpolation.float_bilinear)
+    np.testing.assert_allclose(np.asarray(result, dtype=np.float32), expected.numpy(), atol=2e-3)
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (60, 224), (256, 256), (97, 31)])

@@ -43,7 +43,7 @@ CROPS = [
     ImageNetTransformConfig(image_size=64, test_crop=crop, interpolation=interpolation)
     for crop in Crop
     for interpolation in Interpolation
-    if interpolation is not Interpolation.legacy_bilinear
+    if interpolation.rounds
 ]
 WHOLE = DeepLabTransformConfig(image_size=64, max_side=64)
 STRETCHED = SSDTransformConfig(image_size=64, interpolation=Interpolation.bilinear)

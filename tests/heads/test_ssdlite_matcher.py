@@ -15,6 +15,7 @@ from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
 from heads.ssdlite.box_coder import to_xyxy
+from heads.ssdlite.config import SSDLiteConfig
 from heads.ssdlite.default_boxes import default_boxes
 from heads.ssdlite.matcher import match
 from heads.structures import DetectionTargets
@@ -118,7 +119,7 @@ def test_equals_loops(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_torchvision_where_no_two_objects_share_a_best_box(seed: int) -> None:
     torch.manual_seed(seed)
-    defaults = to_xyxy(default_boxes([10, 5, 3], 0.2, 0.95))
+    defaults = to_xyxy(default_boxes([10, 5, 3], SSDLiteConfig()))
     side = 0.05 + 0.5 * torch.rand(12, 2)
     low = torch.rand(12, 2) * (1 - side)
     boxes = torch.cat([low, low + side], dim=1)

@@ -74,6 +74,17 @@ def test_equals_a_greedy_loop(detections: int, score_threshold: float, classes: 
     assert as_lists(detect(scores, boxes, ones(len(scores)), **settings)) == naive_detect(scores, boxes, **settings)
 
 
+@pytest.mark.parametrize("candidates", [1, 5, 200])
+@pytest.mark.parametrize("detections", [7, 1000])
+def test_few_candidates_of_a_class_are_a_loop_over_its_best_scores(candidates: int, detections: int) -> None:
+    torch.manual_seed(candidates)
+    scores, boxes = torch.rand(3, 60, 4), random_boxes(3, 60)
+    settings: dict[str, Any] = {"score_threshold": 0.2, "nms_iou": 0.3, "max_detections": detections}
+    best = scores.topk(min(candidates, 60), dim=1).values[:, -1:]
+    wanted = naive_detect(torch.where(scores >= best, scores, 0), boxes, **settings)
+    assert as_lists(detect(scores, boxes, ones(3), candidates=candidates, **settings)) == wanted
+
+
 @pytest.mark.parametrize("classes", [1, 3])
 def test_all_boxes_identical(classes: int) -> None:
     """Only the best of each class survives, and the last class comes behind all boxes of the others."""

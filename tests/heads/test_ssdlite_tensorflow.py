@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from heads.ssdlite.class_slots import select_classes
 from heads.ssdlite.config import Clip
 from heads.ssdlite.postprocess import REACH, detect
-from heads.ssdlite.tensorflow import convert, select_classes
+from heads.ssdlite.tensorflow import convert
 from tests.heads.test_ssdlite_postprocess import Found, as_lists, naive_detect, ones
 
 

@@ -5,7 +5,7 @@ An object that meets none is learned by its one best default box only. Shapes: M
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,9 +106,8 @@ class Trial:
 
     def __call__(self, min_scale: float, max_scale: float, image_size: int) -> Setting:
         cells = map_cells(self.config, self.specs, image_size)
-        overlap = best_overlap(
-            self.boxes, to_xyxy(default_boxes(cells, min_scale, max_scale, self.config.aspect_ratios))
-        )
+        config = replace(self.config, min_scale=min_scale, max_scale=max_scale)
+        overlap = best_overlap(self.boxes, to_xyxy(default_boxes(cells, config)))
         met = overlap >= self.config.match_iou
         shares = {
             name: Covered(int(which.sum()), met[which].float().mean().item() if which.any() else None)

@@ -14,6 +14,7 @@ from rich.text import Text
 from backbone.config import MobileNetConfig
 from backbone.cost import cost
 from backbone.errors import InputError
+from backbone.families.known import NETWORKS
 from tasks.commands.profile import table, tradeoff
 from tasks.commands.profile.comparison import comparison
 from tasks.commands.profile.models import Measured, WithHeads
@@ -23,6 +24,8 @@ from tasks.runs import folder as run_folder
 from tasks.timing.latency import Latency, latency, machine, thread_counts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tasks.build import Builder
     from tasks.commands.job import Job
     from tasks.config.profile import ProfileConfig
@@ -58,12 +61,23 @@ def profile(job: Job, section: ProfileConfig, trainer: TrainerConfig) -> None:
     found["latency"] = _latencies(model, size, section.passes, console, channels_last=trainer.channels_last)
     found["machine"] = machine()
     if section.sweep:
-        points = tradeoff.sweep(builder.backbone, section.widths, section.sizes, section.passes)
-        tradeoff.draw(points, folder / "tradeoff.png", found["machine"])
-        found["sweep"] = tradeoff.plain(points)
-        log.info("trade-off of %d widths and sizes: %s", len(points), folder / "tradeoff.png")
+        found["sweep"] = _sweep(builder.backbone, section, folder, found["machine"])
     run_folder.write_profile(folder, found)
     log.info("everything is in %s", folder)
+
+
+def _sweep(backbone: MobileNetConfig, section: ProfileConfig, folder: Path, machine: str) -> list[dict[str, Any]]:
+    """Measure and draw the widths and sizes of a backbone, and of other networks."""
+    points = tradeoff.sweep(backbone, section.widths, section.sizes, section.passes)
+    tradeoff.draw(points, folder / "tradeoff.png", machine)
+    log.info("trade-off of %d widths and sizes: %s", len(points), folder / "tradeoff.png")
+    for name in (name for name in section.networks if name != backbone.NAME):
+        points += tradeoff.sweep(NETWORKS[name](), section.widths, section.sizes, section.passes)
+    if section.networks:
+        tradeoff.draw_networks(points, folder / "networks.png", machine)
+        known = sum(point.published_top_1 is not None for point in points)
+        log.info("%d of %d networks have published figures: %s", known, len(points), folder / "networks.png")
+    return tradeoff.plain(points)
 
 
 def _build(builder: Builder, num_classes: int, *, channels_last: bool) -> WithHeads:

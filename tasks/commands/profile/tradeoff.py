@@ -1,4 +1,4 @@
-"""What widths and image sizes cost: the half of the paper's trade-off plot that needs no accuracy (Figure 5)."""
+"""What widths and image sizes cost, and several networks by what was published for them (the paper's Figure 5)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 
 from backbone.disk import whole_file
 from tasks.commands.profile.models import classifier, classifier_cost
-from tasks.papers.references import is_reference
-from tasks.papers.tables import CHECKPOINTS
+from tasks.papers.classifiers import published
 from tasks.timing.latency import latency
 
 if TYPE_CHECKING:
@@ -26,12 +25,14 @@ DOTS_PER_INCH = 110
 class Point:
     """A classifier of 1000 classes. Parameters and multiply-adds in millions, the latency with one thread."""
 
+    network: str
     width: float
     image_size: int
     parameters: float
     multiply_adds: float
     median_ms: float
     published_multiply_adds: int | None
+    published_top_1: float | None
 
 
 def sweep(config: MobileNetConfig, widths: Sequence[float], sizes: Sequence[int], passes: int) -> list[Point]:
@@ -40,18 +41,20 @@ def sweep(config: MobileNetConfig, widths: Sequence[float], sizes: Sequence[int]
     for width in widths:
         at_width = replace(config, width=width, weights=None)
         model = classifier(at_width)
-        published = CHECKPOINTS.get(width, {}) if is_reference(at_width) else {}
         for size in sizes:
             counts = classifier_cost(at_width, size)
+            known = published(at_width, size)
             timing = latency(model, torch.rand(1, 3, size, size), threads=1, passes=passes)
             points.append(
                 Point(
+                    network=config.NAME,
                     width=width,
                     image_size=size,
                     parameters=counts.parameters / 1e6,
                     multiply_adds=counts.multiply_adds / 1e6,
                     median_ms=timing.median_ms,
-                    published_multiply_adds=published[size].multiply_adds if size in published else None,
+                    published_multiply_adds=None if known is None else known.multiply_adds,
+                    published_top_1=None if known is None else known.top_1,
                 )
             )
     return points
@@ -59,14 +62,9 @@ def sweep(config: MobileNetConfig, widths: Sequence[float], sizes: Sequence[int]
 
 def draw(points: Sequence[Point], path: Path, machine: str) -> None:
     """Multiply-adds against parameters and against latency: a line for each width, rings around published figures."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator
 
-    figure = Figure(figsize=(12, 5.5), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"Classifiers of 1000 classes, on {machine}", fontsize=10)
-    axes: Any = figure.subplots(1, 2, sharey=True)
+    figure, axes = _panels(machine)
     for ax, name in zip(axes, ("parameters", "median_ms"), strict=True):
         for width in dict.fromkeys(point.width for point in points):
             line = [point for point in points if point.width == width]
@@ -93,6 +91,44 @@ def draw(points: Sequence[Point], path: Path, machine: str) -> None:
     axes[0].legend(fontsize=8, loc="lower right")
     with whole_file(path) as part:
         figure.savefig(part, format=path.suffix[1:])
+
+
+def draw_networks(points: Sequence[Point], path: Path, machine: str) -> None:
+    """Published top-1 against multiply-adds and against latency: a line for each network and width."""
+    figure, axes = _panels(machine)
+    known = [point for point in points if point.published_top_1 is not None]
+    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(point.network for point in known))}
+    for ax, name in zip(axes, ("multiply_adds", "median_ms"), strict=True):
+        for network, width in dict.fromkeys((point.network, point.width) for point in known):
+            line = [point for point in known if (point.network, point.width) == (network, width)]
+            x, y = [getattr(point, name) for point in line], [point.published_top_1 for point in line]
+            ax.plot(x, y, marker="o", markersize=4, linewidth=1, color=colours[network])
+            ax.annotate(f" {width:g}", (x[0], y[0]), fontsize=7, color="0.4", va="center")
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("{x:g}")
+        ax.tick_params(axis="x", which="both", labelsize=7)
+        ax.grid(visible=True, alpha=0.3)
+    for network, colour in colours.items():
+        axes[0].plot([], [], color=colour, marker="o", markersize=4, label=network)
+    axes[0].set_xlabel("multiply-adds, M")
+    axes[0].set_ylabel("published ImageNet top-1, %")
+    axes[1].set_xlabel("latency, ms (one image, one thread, median, noisy); width at the largest image")
+    if colours:
+        axes[0].legend(fontsize=8, loc="lower right")
+    with whole_file(path) as part:
+        figure.savefig(part, format=path.suffix[1:])
+
+
+def _panels(machine: str) -> tuple[Any, Any]:
+    """A figure with two panels side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5.5), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"Classifiers of 1000 classes, on {machine}", fontsize=10)
+    return figure, figure.subplots(1, 2, sharey=True)
 
 
 def plain(points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -27,8 +27,9 @@ PANELS = (
 def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
     """Write a PNG file with one panel for multiply-adds and one for latency.
 
-    Models that differ in the last key alone are joined by a line. Published metrics stand beside ours where model and
-    data are the published ones, and nowhere else; at our latency, since theirs was measured on telephones.
+    Models that differ in the last key alone are of one colour, joined by a line if its values are numbers. Published
+    metrics stand beside ours where model and data are the published ones, and nowhere else; at our latency: theirs
+    was measured on telephones.
 
     Args:
         rows: measured ones.
@@ -39,6 +40,10 @@ def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
     figure = Figure(figsize=(12, 5.5), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(1, 2, sharey=True)
+    names = {row.name: list(row.varied.values())[-1] if row.varied else "" for row in rows}
+    joined = all(_is_number(name) for name in names.values())
+    begins = {name.rpartition("_")[0].partition("_")[0] for name in names.values()}
+    shared = len(begins.pop()) + 1 if len(begins) == 1 and "" not in begins and not joined else 0
     for ax, (cost, unit, words) in zip(axes, PANELS, strict=True):
         lines: dict[str, list[tuple[float, Row]]] = {}
         for row in rows:
@@ -48,10 +53,9 @@ def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
         for label, line in lines.items():
             line.sort(key=lambda dot: dot[0])
             xs, ys = [x for x, _ in line], [row.metric for _, row in line]
-            ax.plot(xs, ys, marker="o", markersize=5, linewidth=1, label=label or None)
+            ax.plot(xs, ys, marker="o", markersize=5, linewidth=int(joined), label=label or None)
             for x, row in line:
-                last = list(row.varied.values())[-1:]
-                ax.annotate(f" {' '.join(last)}", (x, row.metric), fontsize=7, color="0.3", va="bottom")
+                ax.annotate(f" {names[row.name][shared:]}", (x, row.metric), fontsize=7, color="0.3", va="bottom")
         _published(ax, rows, metric_name, cost, unit)
         ax.set_xlabel(words)
         ax.set_xscale("log")
@@ -62,9 +66,17 @@ def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
     axes[0].set_ylabel(metric_name)
     figure.suptitle(" · ".join(dict.fromkeys(str(row.machine) for row in rows)), fontsize=9)
     if axes[0].get_legend_handles_labels()[0]:
-        axes[0].legend(fontsize=8, loc="lower right")
+        axes[0].legend(fontsize=8, loc="best")
     with whole_file(path) as part:
         figure.savefig(part, format="png")
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _published(ax: Any, rows: Sequence[Row], metric_name: str, cost: str, unit: float) -> None:

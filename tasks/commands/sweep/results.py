@@ -125,7 +125,9 @@ def _show_means(found: Sequence[Mean], jobs: Sequence[Job], console: Console) ->
 
 
 def metric_name(jobs: Sequence[Job]) -> str:
-    """The main metric of the jobs; several heads have the mean of theirs."""
+    """The main metric of the jobs; several heads have the mean of theirs, and jobs of several tasks each its own."""
+    if len({job.metrics for job in jobs}) > 1:
+        return "main metric"
     names = sorted({name for job in jobs for name in job.metrics})
     return names[0] if len(names) == 1 else f"mean of {', '.join(names)}"
 

@@ -17,15 +17,22 @@ class Interpolation(Enum):
     """How pixels between pixels are computed.
 
     `bilinear` and `bicubic` take in more pixels when they shrink, as Pillow does; `point_bilinear` looks at the nearest
-    four, as TensorFlow 2 does; `legacy_bilinear` too, without an offset of half a pixel and in floating point, as
-    TensorFlow 1; `area` averages where it shrinks to less than half, else looks at the nearest four.
+    four, as TensorFlow 2 does; `float_bilinear` too, and rounds nothing, as torchvision's detectors; `legacy_bilinear`
+    as that, without an offset of half a pixel, as TensorFlow 1; `area` averages where it shrinks to less than half,
+    else looks at the nearest four.
     """
 
     bilinear = "bilinear"
     bicubic = "bicubic"
     point_bilinear = "point_bilinear"
+    float_bilinear = "float_bilinear"
     legacy_bilinear = "legacy_bilinear"
     area = "area"
+
+    @property
+    def rounds(self) -> bool:
+        """Whether resized images have whole numbers as pixels."""
+        return self not in (Interpolation.float_bilinear, Interpolation.legacy_bilinear)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -25,13 +25,14 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
     `bilinear` and `bicubic` widen the filter when they shrink, as Pillow does. `bilinear` gives Pillow's pixels within
     one level, `bicubic` within a few where it overshoots. torch has a fast kernel for that and OpenCV none; where
     nothing shrinks, OpenCV is faster still. `point_bilinear` looks at the four nearest pixels however much it shrinks,
-    as `tf.image.resize` does. For `legacy_bilinear` and `area` see the functions below.
+    as `tf.image.resize` does, and `float_bilinear` keeps the fractions. For the others see the
+    functions below.
 
     Args:
         image: (H, W, 3) uint8.
 
     Returns:
-        (*size, 3) uint8, contiguous; float32 from `legacy_bilinear`.
+        (*size, 3) uint8, contiguous; float32 from an interpolation that does not round.
     """
     image = np.ascontiguousarray(image)
     if image.shape[:2] == size:
@@ -40,6 +41,8 @@ def resize(image: Pixels, size: tuple[int, int], interpolation: Interpolation = 
         return resize_by_area(image, size)
     if interpolation is Interpolation.legacy_bilinear:
         return resize_as_tensorflow_1(image, size)
+    if interpolation is Interpolation.float_bilinear:
+        return cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
     enlarges = size[0] >= image.shape[0] and size[1] >= image.shape[1]
     if interpolation is Interpolation.point_bilinear or (enlarges and interpolation is Interpolation.bilinear):
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

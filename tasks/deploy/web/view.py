@@ -27,10 +27,11 @@ def view_of(config: Any, size: int) -> dict[str, Any]:
     Raises:
         InputError: the transform is not one of Trident's, or resizes as no page does.
     """
-    if getattr(config, "interpolation", None) is Interpolation.legacy_bilinear:
+    interpolation = getattr(config, "interpolation", None)
+    if isinstance(interpolation, Interpolation) and not interpolation.rounds:
         raise InputError(
-            "transform.interpolation=legacy_bilinear: the page of export=web has images of whole numbers, which this is"
-            " not; say transform.interpolation=bilinear, or use export=onnx"
+            f"transform.interpolation={interpolation.value}: the page of export=web has images of whole numbers, which"
+            " this is not; say transform.interpolation=bilinear, or use export=onnx"
         )
     match config:
         case SSDTransformConfig():

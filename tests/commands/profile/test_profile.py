@@ -13,18 +13,20 @@ from torch import nn
 
 from backbone import InputError, MobileNetV2Config
 from backbone.cost import cost
+from backbone.families.known import NETWORKS
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.build import Builder
 from tasks.cli.loading import load_model
 from tasks.commands.job import Job
 from tasks.commands.profile import comparison as comparisons
 from tasks.commands.profile import table
-from tasks.commands.profile.models import Measured, WithHeads
+from tasks.commands.profile.models import Measured, WithHeads, classifier_cost
 from tasks.commands.profile.report import profile
 from tasks.config.profile import ProfileConfig
 from tasks.config.run import Command, Mode, RunConfig
 from tasks.config.training import TrainerConfig
 from tasks.papers import tables as papers
+from tasks.papers.classifiers import PUBLISHED, published
 from tasks.runs.log import RunLog
 from tasks.timing.latency import latency, machine, thread_counts
 from tests.e2e.command import trident
@@ -157,6 +159,7 @@ def test_profile_of_a_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ("profile.sweep=true", "profile.widths=[0.1,0.35]", "profile.sizes=[64,96]")
+    words += ("profile.networks=[mobilenet_v3_small]", "profile.passes=1")
     assert trident(monkeypatch, *TINY, *words, f"run_dir={tmp_path / 'run'}") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "head.class_predictors" in said
@@ -164,12 +167,34 @@ def test_profile_of_a_configuration(
     found = json.loads((tmp_path / "run" / "profile.json").read_text())
     assert found["parameters"] == sum(part["parameters"] for part in found["parts"])
     assert [timing["threads"] for timing in found["latency"]["backbone and head"]] == thread_counts()
-    points = {(point["width"], point["image_size"]): point for point in found["sweep"]}
-    assert len(points) == 4
+    assert [point["network"] for point in found["sweep"]] == ["mobilenet_v2"] * 4 + ["mobilenet_v3_small"] * 4
+    points = {(point["width"], point["image_size"]): point for point in found["sweep"][:4]}
+    assert points[0.35, 96]["published_top_1"] == 45.5
     assert points[0.35, 96]["published_multiply_adds"] == int(points[0.35, 96]["multiply_adds"]) == 11
     assert points[0.1, 96]["published_multiply_adds"] is None
-    with Image.open(tmp_path / "run" / "tradeoff.png") as plot:
-        assert plot.width > 1000
+    for name in ("tradeoff", "networks"):
+        with Image.open(tmp_path / "run" / f"{name}.png") as plot:
+            assert plot.width > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "size"),
+    [
+        (name, width, size)
+        for name, widths in PUBLISHED.items()
+        for width, sizes in widths.items()
+        for size in sizes
+        if size >= 224 and name != "mobilenet_v2"  # whose table is tested by itself
+    ],
+)
+def test_published_multiply_adds_are_those_of_our_networks(name: str, width: float, size: int) -> None:
+    """Within the share that V3's authors counted besides, and only of the network as it was published."""
+    config = NETWORKS[name](width=width)
+    known = published(config, size)
+    assert known is not None
+    assert classifier_cost(config, size).multiply_adds / 1e6 == pytest.approx(known.multiply_adds, rel=0.025, abs=1)
+    assert published(NETWORKS[name](width=width, output_stride=16), size) is None
+    assert published(NETWORKS[name](width=0.123), size) is None
 
 
 @pytest.mark.parametrize(
@@ -179,6 +204,8 @@ def test_profile_of_a_configuration(
         ("profile.num_classes=0", "profile.num_classes=0: must be at least 1"),
         ("profile.passes=0", "profile.passes=0: must be at least 1"),
         ("profile.widths=[]", "profile.widths=[]: must be one or more, each at least 0.1"),
+        ("profile.networks=[vgg]", "profile.networks=[vgg]: vgg is none of mobilenet_v1, mobilenet_v2"),
+        ("profile.networks=[mobilenet_v1]", "is for profile.sweep=true; say that, too"),
         ("profile.sizes=[8]", "profile.sizes=[8]: must be one or more, each at least 32"),
         ("table=3", "did you mean profile.table?"),
         ("predictions=x.json", "predictions=x.json: needs mode=evaluate"),

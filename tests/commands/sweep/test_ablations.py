@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from conf.schema import register
 from tasks.cli.compose import read
-from tasks.commands.sweep.plan import plan
-from tasks.commands.sweep.results import Mean, means
+from tasks.commands.sweep.plan import Job, plan
+from tasks.commands.sweep.results import Mean, means, metric_name
 from tasks.commands.sweep.row import Row
 from tasks.commands.sweep.sweep import _with_listed
 from tasks.papers.ablations import ANSWERS, answers
@@ -36,6 +36,13 @@ def test_an_experiment_lists_its_runs(name: str) -> None:
 def test_every_answer_has_its_experiment() -> None:
     texts = [(FOLDER / f"{name}.yaml").read_text() for name in NAMES]
     assert all(any(f"      {key}: " in text for text in texts) for key in ANSWERS)
+
+
+def test_jobs_of_several_tasks_have_each_their_metric() -> None:
+    jobs = [Job("a", (), {"task": "detection"}, ("map",)), Job("b", (), {"task": "segmentation"}, ("miou",))]
+    assert metric_name(jobs) == "main metric"
+    assert metric_name(jobs[:1]) == "map"
+    assert metric_name([Job("c", (), {}, ("map", "miou"))]) == "mean of map, miou"
 
 
 def test_means_over_seeds() -> None:

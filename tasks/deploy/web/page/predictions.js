@@ -35,11 +35,13 @@ export function detections(scores, boxes, settings, { content, size, width, heig
   }
   candidates.sort((a, b) => scores.data[b] - scores.data[a] || a - b);
   const kept = Array.from({ length: count }, () => []);
+  const left = new Array(count).fill(settings.candidates ?? Infinity); // of a class, to be looked at
   const found = [];
   for (const pair of candidates) {
     if (found.length === settings.detections) break;
     const label = pair % count;
     const at = 4 * Math.floor(pair / count);
+    if (--left[label] < 0) continue;
     if (kept[label].some((other) => overlap(places, at, other) > settings.nms_iou)) continue;
     kept[label].push(at);
     const sides = [width, height, width, height];

@@ -85,8 +85,8 @@ class Architecture:
         last: the 1x1 convolution behind the stages; None: there is none, and the level `last` is a stage's.
         levels: names that every network has, each with the feature that it is in this one: `c2` to `c5`, the last block
             at strides 4, 8, 16 and 32 before dilation; `c3.depthwise`, the depthwise output of c3's last block;
-            `c4.expand`, the expansion in the first block that leaves stride 16; `last`; and `context`, what
-            segmentation looks at.
+            `c3.expand` and `c4.expand`, the expansion in the first block that leaves stride 8 and 16; `last`; and
+            `context`, what segmentation looks at.
         last_stride: input pixels from one cell to the next at `last`, where it is coarser than the last stage; None: as
             there.
         hidden: the layer behind pooling that a classifier of `last` has; None: there is none.

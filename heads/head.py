@@ -61,6 +61,16 @@ class Head(nn.Module, Generic[OutputsT, TargetsT, PredictionsT]):
     def predict(self, outputs: OutputsT, sizes: Tensor) -> list[PredictionsT]:
         """Prediction for each image, in pixels of the original images, whose height and width `sizes` (N, 2) gives."""
 
+    def predict_both(self, outputs: OutputsT, mirrored: OutputsT, sizes: Tensor) -> list[PredictionsT]:
+        """Prediction for each image from its outputs and from those of the image mirrored left and right.
+
+        Raises:
+            InputError: this head knows none.
+        """
+        raise InputError(
+            f"{type(self).__name__}: cannot join predictions of mirrored images; say evaluation.flip=false"
+        )
+
     def distill(self, outputs: OutputsT, teacher: OutputsT) -> dict[str, Tensor]:
         """Named losses, each a scalar, that are zero where the outputs are those of another network's head.
 

@@ -131,6 +131,7 @@ class Builder:
         }
         taps = dict.fromkeys(tap for head in heads.values() for tap in head.taps)
         model = VisionModel(build_backbone(self.backbone, list(taps)), heads)
+        model.flip = self._config.evaluation.flip
         model.canvas = image_size if getattr(self.transform, "pad", False) else None
         return model.to(memory_format=torch.channels_last) if self._config.trainer.channels_last else model
 

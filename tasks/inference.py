@@ -203,11 +203,14 @@ def predict(
     seen, whole = (images, sizes) if canvas is None else _padded(model, canvas, images, sizes)
     answers: dict[str, list[Any]] = {}
     outputs = model.forward_heads(model.features(seen), rows)
+    mirrored = model.forward_heads(model.features(seen.flip(-1)), rows) if getattr(model, "flip", False) else None
     for name, output in outputs.items():
         check_finite(name, output)
     for name, output in outputs.items():
         of_head = rows.get(name, slice(None))
-        found = model.heads[name].predict(output, whole[of_head])  # type: ignore[operator]
+        head: Any = model.heads[name]
+        size = whole[of_head]
+        found = head.predict(output, size) if mirrored is None else head.predict_both(output, mirrored[name], size)
         answers[name] = found if canvas is None else _cut(found, sizes[of_head])
     return answers
 

@@ -38,9 +38,11 @@ class VisionModel(nn.Module):
         heads: by name.
     Attributes:
         canvas: side in pixels of the square that evaluated images are padded to; None: they are not.
+        flip: whether images are evaluated mirrored left and right, too.
     """
 
     canvas: int | None = None
+    flip: bool = False
 
     def __init__(self, backbone: nn.Module, heads: Mapping[str, Head[Any, Any, Any]]) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ LEVELS = {
     "c2": "stage2",
     "c3": "stage3",
     "c3.depthwise": "stage3.depthwise",
+    "c3.expand": "stage3",
     "c4": "stage4",
     "c4.expand": "stage4",
     "c5": "stage5",

@@ -39,6 +39,7 @@ LEVELS = {
     "c2": "stage2",
     "c3": "stage3",
     "c3.depthwise": "stage3.depthwise",
+    "c3.expand": "stage4.expand",
     "c4": "stage5",
     "c4.expand": "stage6.expand",
     "c5": "stage7",

@@ -50,6 +50,7 @@ LEVELS = {
     "c2": "stage1",
     "c3": "stage2",
     "c3.depthwise": "stage2.depthwise",
+    "c3.expand": "stage3.expand",
     "c4": "stage3",
     "c4.expand": "stage4.expand",
     "c5": "stage4",

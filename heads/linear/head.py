@@ -92,6 +92,11 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         """Probabilities of the classes, for each image."""
         return [Classification(scores) for scores in torch.softmax(outputs.float(), dim=1)]
 
+    def predict_both(self, outputs: Tensor, mirrored: Tensor, sizes: Tensor) -> list[Classification]:
+        """Mean of the two probabilities."""
+        both = torch.stack([outputs.float(), mirrored.float()]).softmax(dim=-1)
+        return [Classification(scores) for scores in both.mean(dim=0)]
+
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Classifier that public weights bring along (see `Head.convert_state_dict`)."""
         return {name: tensor for name, tensor in tensors.items() if name.startswith(("hidden.", *CLASSIFIER))}

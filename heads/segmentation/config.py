@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from backbone.errors import InputError
 from heads.kinds import Kind
+
+AUTO = "auto"
+"""Value of `class_weights` that has them follow from the training set."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -27,8 +30,11 @@ class SegmentationConfig:
     They do: with either padding, cell i of an image of 16 k + 1 pixels looks at pixel 16 i. False spreads the cells
     as squares that tile the image, which moves the mask by up to half a cell. Google's weights need true.
     """
-    class_weights: list[float] | None = None
-    """Weight of a pixel of each class in the loss; null: one."""
+    class_weights: Any = None
+    """Weight of a pixel of each class in the cross entropy: a list, or `auto`, by how rare a class is in the training
+    set; null: one."""
+    dice: float = 0.0
+    """Weight of the Dice loss beside the cross entropy: every class that occurs in a batch counts alike. 0: none."""
     bn_eps: float = 1e-5
     bn_momentum: float = 0.03
     """Share of the new batch in the running statistics, as in PyTorch."""
@@ -36,9 +42,19 @@ class SegmentationConfig:
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise InputError(f"head.channels={self.channels}: must be at least 1")
-        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
-            raise InputError(f"head.class_weights={list(self.class_weights)}: must be finite and not negative")
+        if self.class_weights not in (None, AUTO) and not _are_weights(self.class_weights):
+            raise InputError(
+                f"head.class_weights={self.class_weights}: must be {AUTO}, or numbers that are finite and not negative"
+            )
+        if not 0 <= self.dice < math.inf:
+            raise InputError(f"head.dice={self.dice}: must be finite and not negative")
         if not self.bn_eps > 0:
             raise InputError(f"head.bn_eps={self.bn_eps}: must be positive")
         if not 0 < self.bn_momentum <= 1:
             raise InputError(f"head.bn_momentum={self.bn_momentum}: must be in (0, 1]; it is 1 - decay")
+
+
+def _are_weights(given: Any) -> bool:
+    return isinstance(given, list) and all(
+        isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight < math.inf for weight in given
+    )

@@ -11,6 +11,8 @@ from torch import Tensor
 from backbone.errors import InputError
 from heads.distillation import soft_entropy
 from heads.head import Head, Losses
+from heads.segmentation.config import AUTO
+from heads.segmentation.dice import dice_loss
 from heads.segmentation.upsample import label_mask, matrix
 from heads.structures import VOID, LabelMask, SegmentationTargets
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from backbone.features import FeatureSpec
     from heads.segmentation.config import SegmentationConfig
+
+MOST = 10.0
+"""Largest weight that a rare class gets."""
 
 
 class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
@@ -43,7 +48,8 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
                 raise InputError(f"head.{option}={tap}: the backbone has no such feature; it has {', '.join(specs)}")
         if not 1 <= num_classes <= VOID:
             raise InputError(f"num_classes={num_classes}: must be 1 .. {VOID}; label {VOID} of a mask is ignored")
-        weights = [1.0] * num_classes if config.class_weights is None else list(config.class_weights)
+        given = config.class_weights
+        weights = [1.0] * num_classes if given is None or given == AUTO else list(given)
         if len(weights) != num_classes:
             raise InputError(f"head.class_weights={weights}: must be {num_classes} numbers, one for each class")
         self.config = config
@@ -52,6 +58,8 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
 
     def loss(self, outputs: Tensor, targets: SegmentationTargets) -> Losses:
         """`pixel`: mean cross entropy over the pixels of the batch that are not ignored; zero if all are.
+
+        With `head.dice` also `dice`, times that weight; see `dice_loss`.
 
         Logits are interpolated to the masks image by image, by matrix products: on a CPU several times faster than
         interpolating the batch, and deterministic on every device.
@@ -75,11 +83,30 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
             ]
             counts = torch.bincount(masks.flatten(), minlength=VOID + 1)[: len(class_weights)]
             weight = counts.float() @ class_weights
-        return Losses({"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}, normalizer=weight)
+            named = {"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}
+            if self.config.dice > 0:
+                named["dice"] = self.config.dice * dice_loss(logits, masks, rows, columns)
+        return Losses(named, normalizer=weight)
+
+    def weigh_classes(self, shares: Tensor) -> None:
+        """Weights of the classes by the shares (K,) of the images' pixels that they have, where they occur.
+
+        The median of the shares over that of a class (arXiv:1411.4734, section 4.3), between 0.1 and 10; a class that
+        does not occur has 1.
+        """
+        weights = torch.ones_like(shares)
+        occurs = shares > 0
+        weights[occurs] = (shares[occurs].median() / shares[occurs]).clamp(1 / MOST, MOST)
+        self.class_weights.copy_(weights)
 
     def distill(self, outputs: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """`pixel_distill`: mean divergence of the probabilities over the cells."""
         return {"pixel_distill": soft_entropy(outputs, teacher).mean()}
+
+    def predict_both(self, outputs: Tensor, mirrored: Tensor, sizes: Tensor) -> list[LabelMask]:
+        """Best class of every pixel by the mean of the two probabilities of every cell."""
+        both = torch.stack([outputs.float(), mirrored.float().flip(-1)]).softmax(dim=2)
+        return self.predict(both.mean(dim=0), sizes)
 
     def predict(self, outputs: Tensor, sizes: Tensor) -> list[LabelMask]:
         """Best class of every pixel of the original images, whose height and width `sizes` (N, 2) gives.

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from backbone.errors import InputError
+from heads.ssdlite.config import AUTO
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,12 +37,30 @@ def scales(maps: int, min_scale: float, max_scale: float) -> list[float]:
     return [*(min_scale + step * k for k in range(maps)), 1.0]
 
 
-def box_shapes(maps: int, config: SSDLiteConfig) -> list[list[tuple[float, float]]]:
+def configured_scales(config: SSDLiteConfig, maps: int) -> list[float]:
+    """Scales of the maps as configured, and 1.0 behind the last; those to be fitted begin as the paper's.
+
+    Raises:
+        InputError: those that are given are more or fewer than the maps.
+    """
+    if config.scales is None or config.scales == AUTO:
+        return scales(maps, config.min_scale, config.max_scale)
+    if len(config.scales) != maps:
+        raise InputError(f"head.scales={list(config.scales)}: must be {maps} numbers, one for each map, or {AUTO}")
+    return [*config.scales, 1.0]
+
+
+def box_shapes(
+    maps: int, config: SSDLiteConfig, scale: Sequence[float] | None = None
+) -> list[list[tuple[float, float]]]:
     """Widths and heights, as fractions of the image, of the boxes of one cell of each map.
 
     A box of scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high.
+
+    Args:
+        scale: of the maps, and the one behind the last; None: as configured.
     """
-    scale = scales(maps, config.min_scale, config.max_scale)
+    scale = configured_scales(config, maps) if scale is None else scale
     boxes = [
         [*((scale[k], ratio) for ratio in config.aspect_ratios), (sqrt(scale[k] * scale[k + 1]), 1.0)]
         for k in range(maps)
@@ -50,13 +71,13 @@ def box_shapes(maps: int, config: SSDLiteConfig) -> list[list[tuple[float, float
     return [[(min(s * sqrt(r), most), min(s / sqrt(r), most)) for s, r in cell] for cell in boxes]
 
 
-def default_boxes(cells: Sequence[int], config: SSDLiteConfig) -> Tensor:
-    """Default boxes of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4).
+def default_boxes(cells: Sequence[int], config: SSDLiteConfig, scale: Sequence[float] | None = None) -> Tensor:
+    """Default boxes of maps that are `cells` wide and high, as boxes_cxcywh_rel (A, 4); see `box_shapes`.
 
     In the order of the predictions: by map, then row, column, and box of the cell. Not clipped at the border.
     """
     boxes = []
-    for size, shapes in zip(cells, box_shapes(len(cells), config), strict=True):
+    for size, shapes in zip(cells, box_shapes(len(cells), config, scale), strict=True):
         centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         cy, cx = torch.meshgrid(centres, centres, indexing="ij")
         centre = torch.stack([cx, cy], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)

@@ -1,7 +1,8 @@
 """Losses of a detector for classes and for boxes, over a whole batch at once.
 
 Shapes: N images, A default boxes, P positive default boxes, K classes; index 0 is the background.
-Reference: SSD, arXiv:1512.02325, equations 1 to 3 and "Hard negative mining".
+Reference: SSD, arXiv:1512.02325, equations 1 to 3 and "Hard negative mining"; those that it does not have at their
+functions.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
+
+from heads.ssdlite.config import BoxLoss, ClassLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +23,44 @@ if TYPE_CHECKING:
     from heads.ssdlite.matcher import Matches
 
 
+FOCAL_ALPHA = 0.25
+FOCAL_GAMMA = 2.0
+"""Focal loss, arXiv:1708.02002, section 4."""
+QUALITY_POWER = 2.0
+"""Quality focal loss, arXiv:2006.04388, section 3.2."""
+VARIFOCAL_ALPHA = 0.75
+VARIFOCAL_POWER = 2.0
+"""Varifocal loss, arXiv:2008.13367, section 3.2."""
+PIXELS = 320.0
+"""Side at which corners are compared, so that epsilons of the libraries, meant for pixels, are small."""
+
+
 def box_loss(deltas: Tensor, wanted: Tensor) -> Tensor:
     """Smooth L1 between deltas (P, 4) of the positive default boxes and those wanted, summed."""
     return F.smooth_l1_loss(deltas, wanted, reduction="sum")
+
+
+def iou_loss(kind: BoxLoss, boxes_xyxy_rel: Tensor, wanted_xyxy_rel: Tensor) -> Tensor:
+    """One less the generalised or complete IoU of predicted boxes (P, 4) with their objects (P, 4), summed.
+
+    Reference: arXiv:1902.09630 and arXiv:1911.08287.
+    """
+    loss = generalized_box_iou_loss if kind is BoxLoss.giou else complete_box_iou_loss
+    summed: Tensor = loss(boxes_xyxy_rel * PIXELS, wanted_xyxy_rel * PIXELS, reduction="sum")
+    return summed
+
+
+def dense_class_loss(kind: ClassLoss, logits: Tensor, wanted: Tensor) -> Tensor:
+    """Class loss (..., K) of logits (..., K) for wanted scores (..., K): of a positive's own class 1, or its IoU."""
+    if kind is ClassLoss.focal:
+        focal: Tensor = sigmoid_focal_loss(logits, wanted, alpha=FOCAL_ALPHA, gamma=FOCAL_GAMMA)
+        return focal
+    scores = logits.detach().sigmoid() if kind is ClassLoss.varifocal else logits.sigmoid()
+    if kind is ClassLoss.quality:
+        weight = (wanted - scores).abs() ** QUALITY_POWER
+    else:
+        weight = torch.where(wanted > 0, wanted, VARIFOCAL_ALPHA * scores**VARIFOCAL_POWER)
+    return weight * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
 
 
 def sigmoid_class_loss(logits: Tensor, classes: Tensor) -> Tensor:

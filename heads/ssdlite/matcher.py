@@ -42,32 +42,45 @@ def match(targets: DetectionTargets, default_boxes_xyxy: Tensor, match_iou: floa
     object is forced to take it, however little they overlap; where two objects force the same one, the larger overlap
     wins.
     """
-    images, objects = targets.labels.shape
-    if objects == 0:
-        empty = torch.zeros(images, len(default_boxes_xyxy), dtype=torch.bool, device=targets.labels.device)
-        return Matches(empty.long(), empty, empty)
-    learnable = (targets.labels >= 0) & ~targets.crowd
-    default_area = area(default_boxes_xyxy)
-
-    boxes = targets.boxes_xyxy_rel[learnable]  # T, 4: without padding, of all images
+    if targets.labels.shape[1] == 0:
+        return unmatched(targets, default_boxes_xyxy)
+    boxes = targets.boxes_xyxy_rel[learnable(targets)]  # T, 4: without padding, of all images
     shared = intersection(boxes, default_boxes_xyxy)
-    overlap = shared.div_(area(boxes)[:, None] + default_area - shared)
+    overlap = shared.div_(area(boxes)[:, None] + area(default_boxes_xyxy) - shared)
     best, best_default_box = overlap.max(dim=1, keepdim=True)
     overlap.scatter_add_(1, best_default_box, FORCED * (best > 0))
-    value = overlap.new_full((images, len(default_boxes_xyxy)), -1.0)
+    return largest_of_image(overlap, targets, default_boxes_xyxy, match_iou)
+
+
+def learnable(targets: DetectionTargets) -> Tensor:
+    """Whether (N, M) is an object, and not padding or a crowd."""
+    return (targets.labels >= 0) & ~targets.crowd
+
+
+def unmatched(targets: DetectionTargets, default_boxes_xyxy: Tensor) -> Matches:
+    """Matches of a batch without objects."""
+    empty = torch.zeros(len(targets.labels), len(default_boxes_xyxy), dtype=torch.bool, device=targets.labels.device)
+    return Matches(empty.long(), empty, empty)
+
+
+def largest_of_image(values: Tensor, targets: DetectionTargets, default_boxes_xyxy: Tensor, least: float) -> Matches:
+    """Give each default box the object of its image with the largest of `values` (T, A), if that is `least` or more."""
+    taken = learnable(targets)
+    value = values.new_full((len(taken), len(default_boxes_xyxy)), -1.0)
     index = torch.zeros_like(value, dtype=torch.int64)
-    row_of, of_image = learnable.nonzero()[:, 1], learnable.sum(dim=1).tolist()
+    row_of, of_image = taken.nonzero()[:, 1], taken.sum(dim=1).tolist()
     for image, (rows, numbers) in enumerate(
-        zip(torch.split(overlap, of_image), torch.split(row_of, of_image), strict=True)
+        zip(torch.split(values, of_image), torch.split(row_of, of_image), strict=True)
     ):
         if len(rows):
             value[image], largest = rows.max(dim=0)
             index[image] = numbers[largest]
-    positive = value >= match_iou
+    positive = value >= least
 
     crowd_image, _ = targets.crowd.nonzero(as_tuple=True)
     shared = intersection(targets.boxes_xyxy_rel[targets.crowd], default_boxes_xyxy)
-    covered = torch.zeros_like(index).index_add_(0, crowd_image, (shared >= CROWD_COVER * default_area).long()) > 0
+    crowded = shared >= CROWD_COVER * area(default_boxes_xyxy)
+    covered = torch.zeros_like(index).index_add_(0, crowd_image, crowded.long()) > 0
     return Matches(index, positive, covered & ~positive)
 
 
@@ -92,3 +105,12 @@ def best_overlap(boxes_xyxy: Tensor, default_boxes_xyxy: Tensor) -> Tensor:
         shared = intersection(part, default_boxes_xyxy)
         best.append((shared / (area(part)[:, None] + area(default_boxes_xyxy) - shared)).amax(dim=1))
     return torch.cat(best)
+
+
+def paired_iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
+    """IoU (...) of boxes (..., 4) each with its own of others (..., 4); boxes without an area have none."""
+    low = torch.maximum(boxes_xyxy[..., :2], others_xyxy[..., :2])
+    high = torch.minimum(boxes_xyxy[..., 2:], others_xyxy[..., 2:])
+    shared = (high - low).clamp(min=0).prod(dim=-1)
+    joined = area(boxes_xyxy) + area(others_xyxy) - shared
+    return shared / joined.clamp(min=torch.finfo(joined.dtype).tiny)

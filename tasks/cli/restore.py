@@ -88,6 +88,10 @@ def with_checkpoint(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
                 OmegaConf.update(config, key, value)
     if not without_data and "data" not in {*said, *of_experiment.groups}:
         _check_folder(config, header, what, said)
+    if isinstance(header, ArtifactHeader) or config.mode is Mode.export:
+        if "evaluation.flip" in said and config.evaluation.flip:
+            raise InputError("evaluation.flip=true: an exported file is one pass over an image; leave it out")
+        config.evaluation.flip = False
     if isinstance(header, ArtifactHeader):
         _fit_artifact(config, header, what)
     if config.mode in (*PREDICTING, Mode.train) and config.predict.classes is not None:

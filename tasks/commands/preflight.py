@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
+from heads.segmentation.config import AUTO as SEGMENTATION_AUTO
+from heads.segmentation.head import SegmentationHead
 from heads.ssdlite.box_coder import to_xyxy
+from heads.ssdlite.config import AUTO
+from heads.ssdlite.head import SSDLite
 from heads.ssdlite.matcher import best_overlap
+from heads.structures import VOID
 from tasks.data.files.twins import twins
 from tasks.data.transforms.ssd import MIN_SIDE_PX
 from tasks.evaluators.detection import log
 
 if TYPE_CHECKING:
-    from heads.ssdlite.head import SSDLite
+    from numpy.typing import NDArray
+
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DetectionData, Images
+    from tasks.data.splits import DataSplits, DetectionData, Images, JointSplits
+    from tasks.model import VisionModel
 
 
 COVERAGE_SAMPLE = 5000
@@ -25,6 +32,8 @@ COVERAGE_SAMPLE = 5000
 
 COMPARED = 50_000
 """Images of train and val together whose files are compared."""
+WEIGHED_IMAGES = 500
+"""Masks that are looked at for the weights of classes, at most."""
 
 
 POORLY_COVERED = 0.5
@@ -49,6 +58,29 @@ def report_leak(train: Images, val: Images) -> None:
             "leak: %d of %d val images are in train too (%s): metrics on val are too good; mode=inspect lists them",
             len(same), len(val), first,
         )  # fmt: skip
+
+
+def fit_default_boxes(model: VisionModel, splits: DataSplits | JointSplits) -> None:
+    """Fit the default boxes of detectors with `head.scales=auto` to the training set."""
+    for name, head in model.heads.items():
+        if isinstance(head, SSDLite) and head.config.scales == AUTO:
+            data = cast("DetectionData", splits.of(name).train)
+            head.fit_scales(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*data.boxes(), strict=True)))
+            log.info("default boxes: scales %s fit the training set", [f"{scale:g}" for scale in head.scales.tolist()])
+
+
+def weigh_classes(model: VisionModel, splits: DataSplits | JointSplits) -> None:
+    """Weigh the classes of segmentation heads with `head.class_weights=auto` by the masks of the training set."""
+    for name, head in model.heads.items():
+        if isinstance(head, SegmentationHead) and head.config.class_weights == SEGMENTATION_AUTO:
+            images = splits.of(name).train
+            some = np.random.default_rng(0).permutation(len(images))[:WEIGHED_IMAGES]
+            masks = [cast("NDArray[np.uint8]", images[index].mask) for index in some]
+            counts = torch.from_numpy(np.stack([np.bincount(mask.ravel(), minlength=VOID + 1) for mask in masks]))
+            counts = counts[:, : len(head.class_weights)].double()
+            there = counts.sum(dim=1, keepdim=True) * (counts > 0)
+            head.weigh_classes((counts.sum(dim=0) / there.sum(dim=0).clamp(min=1)).float())
+            log.info("class weights: %s", [f"{weight:.2g}" for weight in head.class_weights.tolist()])
 
 
 def report_small(data: DetectionData, image_size: int) -> None:

@@ -14,9 +14,10 @@ import torch
 from heads.ssdlite.head import SSDLite
 from heads.tiling import object_side
 from tasks.checkpoints.model_file import OBJECT_SIDE, _header, check_labels, save_model
+from tasks.commands.budget import steps_within
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.fitting import IMAGES, is_auto, with_fitting_batches
-from tasks.commands.preflight import report_coverage, report_leak, report_small
+from tasks.commands.preflight import fit_default_boxes, report_coverage, report_leak, report_small, weigh_classes
 from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
 from tasks.data.loading.workers import loading_explained
@@ -29,7 +30,8 @@ from tasks.training.balance import BALANCES
 from tasks.training.callbacks import EvaluationLines, GracefulStop
 from tasks.training.ema import MovingAverage
 from tasks.training.heads_first import HeadsFirst
-from tasks.training.optim import scaled
+from tasks.training.optim import for_steps, scaled
+from tasks.training.patience import Patience
 from tasks.training.resume.checkpoints import Checkpoints
 from tasks.training.resume.claim import Stage
 from tasks.training.resume.keeper import CheckpointCallback, VerifiedFiles, check_facts
@@ -103,20 +105,23 @@ def _train(
     check_size(splits, training=True)
     labels = builder.labels(splits)
     _introduce(builder, splits, labels, job.command.choices.get("data"))
-    model = _start(builder, labels, trainer)
+    model = _start(builder, splits, labels, trainer)
     teacher = _teacher(job.load_model, distill, optim.distill_weight, model, labels)
     if claim.stage is Stage.new:
         ending.enter_context(claim.held())
     header = _header(job.command, labels, model)
     header.provenance |= _object_side(splits, model)
-    newest = checkpoints.newest() if claim.is_longer or is_auto(job) else None
+    asks = claim.is_longer or is_auto(job) or trainer.minutes is not None
+    newest = checkpoints.newest() if asks else None
     if is_auto(job):
         job = with_fitting_batches(job, splits, labels, trainer, newest)
         builder = job.builder
         header.config["data"]["batch_size"] = builder.data.batch_size
     data = builder.loaders(splits)
     steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
-    steps = trainer.max_steps or steps_per_epoch * (trainer.max_epochs or 1)
+    steps = trainer.max_steps or max(steps_per_epoch * (trainer.max_epochs or 1), trainer.min_steps or 1)
+    if trainer.minutes is not None:
+        steps = steps_within(builder, splits, labels, trainer, newest, EVALUATIONS)
     facts = _facts(splits, labels, steps, steps_per_epoch, data.batch_size if is_auto(job) else None)
     if newest is not None:
         check_facts(folder, newest, facts, group.place().world_size)  # before anything says the new length
@@ -140,7 +145,7 @@ def _train(
         if resumed is not None:
             check_facts(folder, resumed, facts, group.place().world_size)
             say_longer(resumed, optim, steps, steps_per_epoch)
-        rates = scaled(optim, _images_in_step(builder, trainer))
+        rates = for_steps(scaled(optim, _images_in_step(builder, trainer)), steps)
         task = _task(builder, model, evaluators, rates, steps, steps_per_epoch, seed, teacher)
         split = TimeSplit(folder, synchronise=trainer.synchronise)
         keeper = _keeper(checkpoints, task, facts, stop, trainer, resumed, disk, split)
@@ -148,7 +153,7 @@ def _train(
             with stop.listening():
                 _fit(builder, folder, task, data, keeper, stop, split, trainer)
         except RollBackError:
-            model = _start(builder, labels, trainer)
+            model = _start(builder, splits, labels, trainer)
         else:
             break
     if keeper.best and group.is_first():  # the others get them when the evaluation begins
@@ -162,9 +167,13 @@ def _train(
     return stop.interrupted
 
 
-def _start(builder: Builder, labels: Mapping[str, LabelMap], trainer: TrainerConfig) -> VisionModel:
+def _start(
+    builder: Builder, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], trainer: TrainerConfig
+) -> VisionModel:
     """The model as training begins."""
     model = builder.starting_model(labels)
+    fit_default_boxes(model, splits)
+    weigh_classes(model, splits)
     if trainer.sync_batchnorm:
         synchronise(model)
     return model
@@ -283,6 +292,8 @@ def _fit(
     interval = task.steps_per_epoch * every if every else -(-steps // EVALUATIONS)
     watched = FiniteLoss(folder, data, config.on_nonfinite, config.nonfinite_limit)
     callbacks: list[Any] = [stop, watched, EvaluationLines(steps, _metrics(task)), MemoryGrowth(steps), keeper]
+    if config.patience is not None:
+        callbacks.append(Patience(config.patience, interval, keeper))
     if optim.heads_first:
         callbacks.append(HeadsFirst(optim.heads_first))
     if keeper.average is not None:

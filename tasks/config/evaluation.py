@@ -26,6 +26,9 @@ class EvaluationConfig:
     """Detections below it are not drawn."""
     multi_scale: bool = False
     """Segmentation only: average the probabilities over scales of 0.5 to 1.75, each mirrored too."""
+    flip: bool = False
+    """Look at each image mirrored left and right, too, and join both predictions, in training and prediction as well;
+    takes twice the time."""
     beside: list[str] = field(default_factory=list)
     """Folders of other runs, whose main figures the report puts beside those of heads of the same kind."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -85,6 +86,8 @@ class OptimConfig:
     weight_decay: float = 4e-5
     schedule: Schedule = Schedule.cosine
     warmup_steps: int = 100
+    warmup_share: float | None = None
+    """Share of all steps in place of `warmup_steps`; null: those."""
     backbone_factor: float = 1.0
     """Learning rate of the backbone over that of the heads; below 1 for pretrained weights."""
     heads_first: int = 0
@@ -95,6 +98,8 @@ class OptimConfig:
     """Weight of what the network of `distill` says, beside the labels."""
     ema_decay: float | None = 0.998
     """Decay of the moving average of the weights, which is evaluated and saved; null: none. Ramps up from 0.1."""
+    ema_share: float | None = None
+    """Share of all steps that average looks back on, in place of `ema_decay`: that becomes 1 - 1 / (share x steps)."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "eps"):
@@ -110,6 +115,10 @@ class OptimConfig:
         for name in ("weight_decay", "warmup_steps", "backbone_factor", "heads_first", "distill_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"optim.{name}={getattr(self, name)}: must not be negative")
+        for name in ("warmup_share", "ema_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise InputError(f"optim.{name}={value}: must be in (0, 1), or null for none")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"optim.ema_decay={self.ema_decay}: must be in (0, 1), or null for none")
 
@@ -122,6 +131,13 @@ class TrainerConfig:
     """Passes over the training set."""
     max_steps: int | None = None
     """Optimiser steps; goes before `max_epochs`."""
+    minutes: float | None = None
+    """Time that the training may take, evaluations included: as many steps as fit by the measured time of some, and the
+    schedule ends with them. A training that is stopped and goes on keeps their number. Goes before `max_epochs`."""
+    min_steps: int | None = None
+    """Optimiser steps at least, where `max_epochs` are fewer: a few images need more passes than many. null: none."""
+    patience: int | None = None
+    """Evaluations in a row without a better main metric after which the training ends; null: it takes all its steps."""
     accelerator: str = "auto"
     """auto, cpu, gpu, mps: as Lightning calls them."""
     devices: Any = None
@@ -156,11 +172,23 @@ class TrainerConfig:
     """So many such steps are skipped or gone back from; one more ends the training."""
 
     def __post_init__(self) -> None:
-        counts = ("max_epochs", "max_steps", "validate_every", "checkpoint_every", "nonfinite_limit")
+        counts = (
+            "max_epochs",
+            "max_steps",
+            "min_steps",
+            "patience",
+            "validate_every",
+            "checkpoint_every",
+            "nonfinite_limit",
+        )
         for name in (*counts, "num_nodes", "timeout", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"trainer.{name}={value}: must be at least 1")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise InputError(f"trainer.minutes={self.minutes}: must be positive, or null for no limit")
+        if self.minutes is not None and self.max_steps is not None:
+            raise InputError(f"trainer.minutes={self.minutes}, trainer.max_steps={self.max_steps}: give one of them")
         self._check_devices()
         if self.precision not in PRECISIONS:
             raise InputError(f"trainer.precision={self.precision}: must be one of {', '.join(PRECISIONS)}")

@@ -114,7 +114,7 @@ def _on_gpu(
         torch.cuda.reset_peak_memory_stats(device)
         fits = True
         try:
-            _step(model, batch_of(tried).to(device), device, precision)
+            step(model, batch_of(tried).to(device), device, precision)
             torch.cuda.synchronize(device)
         except torch.OutOfMemoryError:
             fits = False
@@ -145,7 +145,7 @@ def _on_cpu(
 
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _step(model, batch_of(FIRST).to(device), device, precision)
+        step(model, batch_of(FIRST).to(device), device, precision)
     each = BACKWARD * sum(size for place, size in kept.items() if place not in weights) / FIRST
     free = int(CPU_SHARE * psutil.virtual_memory().available / sharers)
     fit = int(free / each)
@@ -157,7 +157,7 @@ def _enough(most: int) -> str:
     return f"more than {most} are not tried" if most == MOST else f"more would leave a pass fewer than {STEPS} steps"
 
 
-def _step(model: VisionModel, batch: Batch, device: torch.device, precision: str) -> None:
+def step(model: VisionModel, batch: Batch, device: torch.device, precision: str) -> None:
     """Losses of all heads and their gradients."""
     dtype: Any = AUTOCAST.get(precision)
     with torch.autocast(device.type, dtype, enabled=dtype is not None):

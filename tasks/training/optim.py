@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
 
 POLY_POWER = 0.9
+MIN_HORIZON = 2.0
+"""Steps over which a moving average looks back at least."""
 DECAY_PER_EPOCH = 0.98
 """MobileNetV2, section 6.1."""
 
@@ -29,6 +31,15 @@ def scaled(config: OptimConfig, images: int) -> OptimConfig:
     if config.scale_learning_rate is None:
         return config
     return replace(config, learning_rate=config.learning_rate * images / config.scale_learning_rate)
+
+
+def for_steps(config: OptimConfig, steps: int) -> OptimConfig:
+    """With warm-up and moving average for a training of so many steps, where they are given as shares of it."""
+    if config.warmup_share is not None:
+        config = replace(config, warmup_steps=round(config.warmup_share * steps))
+    if config.ema_share is not None:
+        config = replace(config, ema_decay=1 - 1 / max(MIN_HORIZON, config.ema_share * steps))
+    return config
 
 
 def parameter_groups(

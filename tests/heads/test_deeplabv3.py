@@ -221,8 +221,14 @@ def test_two_hundred_and_fifty_five_classes() -> None:
     [
         ({"channels": 0}, "head.channels=0: must be at least 1"),
         ({"dropout": 1.0}, "head.dropout=1.0: must be in [0, 1)"),
-        ({"class_weights": [1.0, -1.0]}, "head.class_weights=[1.0, -1.0]: must be finite and not negative"),
-        ({"class_weights": [float("nan")]}, "head.class_weights=[nan]: must be finite and not negative"),
+        (
+            {"class_weights": [1.0, -1.0]},
+            "head.class_weights=[1.0, -1.0]: must be auto, or numbers that are finite and not negative",
+        ),
+        (
+            {"class_weights": [float("nan")]},
+            "head.class_weights=[nan]: must be auto, or numbers that are finite and not negative",
+        ),
         ({"bn_eps": 0.0}, "head.bn_eps=0.0: must be positive"),
         ({"bn_momentum": 1.5}, "head.bn_momentum=1.5: must be in (0, 1]; it is 1 - decay"),
         (

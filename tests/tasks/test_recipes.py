@@ -12,7 +12,7 @@ from heads.deeplabv3.config import DeepLabV3Config
 from heads.kinds import Kind
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
-from tasks.config.run import RunConfig
+from tasks.config.run import RunConfig, Task
 from tasks.config.training import Algorithm
 from tasks.data.config import FolderConfig
 
@@ -52,6 +52,18 @@ def test_few_pictures_leave_the_backbone_as_it_is() -> None:
     assert isinstance(config.data, FolderConfig)
     assert isinstance(config.head, LinearConfig)
     assert composed("experiment=fine_tune", "backbone.freeze_at=null").backbone.freeze_at is None
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_fine_tuning_is_a_configuration_for_every_task(task: Task) -> None:
+    config = composed("experiment=fine_tune", f"task={task.value}", "data=shapes", "backbone.weights=y")
+    assert config.task is task
+    assert config.optim.algorithm is Algorithm.sgd
+    kinds = {head.kind for head in config.named_heads().values()}
+    assert kinds == (set(Kind) if task is Task.multitask else {Kind(task.value)})
+    if task is Task.detection:
+        assert isinstance(config.head, SSDLiteConfig)
+        assert (list(config.head.taps), config.head.scales) == (["c3.expand", "c4.expand", "last"], "auto")
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_on_a_gpu_it_is_tried(monkeypatch: pytest.MonkeyPatch, capacity: int, ex
         if tried[-1] > capacity:
             raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(batch_size, "_step", step)
+    monkeypatch.setattr(batch_size, "step", step)
     for name, value in (
         ("empty_cache", None), ("memory_allocated", 0), ("mem_get_info", (10 * GIB, 10 * GIB)), ("synchronize", None),
         ("reset_peak_memory_stats", None),

@@ -14,7 +14,7 @@ from heads.build import build_head
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.training import Algorithm, OptimConfig, Schedule
 from tasks.model import VisionModel
-from tasks.training.optim import build_optimizer, learning_rate_factor, parameter_groups
+from tasks.training.optim import build_optimizer, for_steps, learning_rate_factor, parameter_groups
 
 
 def model() -> VisionModel:
@@ -91,3 +91,17 @@ def test_poly_exponential_and_constant() -> None:
 def test_wrong_values(values: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         OptimConfig(**values)  # type: ignore[arg-type]
+
+
+def test_shares_become_steps() -> None:
+    found = for_steps(OptimConfig(warmup_share=0.1, ema_share=0.05), 400)
+    assert found.warmup_steps == 40
+    assert found.ema_decay == pytest.approx(1 - 1 / 20)  # looks back on 20 of 400 steps
+    assert for_steps(OptimConfig(), 400) == OptimConfig()
+    assert for_steps(OptimConfig(ema_share=0.05), 3).ema_decay == 0.5
+
+
+@pytest.mark.parametrize("name", ["warmup_share", "ema_share"])
+def test_shares_are_shares(name: str) -> None:
+    with pytest.raises(InputError, match=rf"optim.{name}=1.5: must be in \(0, 1\), or null for none"):
+        OptimConfig(**{name: 1.5})  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ class Trial:
 
     def __call__(self, min_scale: float, max_scale: float, image_size: int) -> Setting:
         cells = map_cells(self.config, self.specs, image_size)
-        config = replace(self.config, min_scale=min_scale, max_scale=max_scale)
+        config = replace(self.config, scales=None, min_scale=min_scale, max_scale=max_scale)
         overlap = best_overlap(self.boxes, to_xyxy(default_boxes(cells, config)))
         met = overlap >= self.config.match_iou
         shares = {
@@ -119,7 +119,9 @@ class Trial:
 def coverage(
     data: DetectionData, config: SSDLiteConfig, specs: Mapping[str, FeatureSpec], image_size: int
 ) -> Coverage | None:
-    """Coverage of the objects of a split; None if it has none."""
+    """Coverage of the objects of a split; None if it has none, or the head has `scales` of its own."""
+    if config.scales is not None:
+        return None
     boxes = torch.from_numpy(np.concatenate([boxes for boxes, _ in data.boxes()]))
     if not len(boxes):
         return None

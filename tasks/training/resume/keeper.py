@@ -65,6 +65,7 @@ class CheckpointCallback(Callback):
     Attributes:
         best: the best evaluation so far.
         is_done: whether the last step was taken.
+        ends_early: whether the step that was just taken is to be the last.
         checkpoints, average, resumed: as given.
     """
 
@@ -86,6 +87,7 @@ class CheckpointCallback(Callback):
         self.best = resumed.best if resumed else None
         self.is_done = resumed is not None and resumed.place.step >= int(facts["steps"])
         self._is_longer = resumed is not None and resumed.facts["steps"] != facts["steps"]
+        self.ends_early = False
         self.resumed = resumed
         self.average = average
         self.checkpoints = checkpoints
@@ -151,7 +153,7 @@ class CheckpointCallback(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         here = Position.after(trainer)
-        if here.step >= trainer.max_steps:
+        if here.step >= trainer.max_steps or self.ends_early:
             self.save(trainer, here)
             self.is_done = True
 

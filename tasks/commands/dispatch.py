@@ -168,7 +168,7 @@ def _run(
 
             return search(
                 job, config.search, config.latency,
-                checkpoint=str(config.checkpoint), seed=config.seed,
+                checkpoint=config.checkpoint, seed=config.seed,
             )  # fmt: skip
         case Mode.latency:
             from tasks.commands.latency import latency

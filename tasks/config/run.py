@@ -19,7 +19,7 @@ from tasks.config.latency import LatencyConfig
 from tasks.config.pack import PackConfig
 from tasks.config.predict import PredictConfig
 from tasks.config.profile import ProfileConfig
-from tasks.config.search import SearchConfig
+from tasks.config.search import BlocksConfig, SearchConfig
 from tasks.config.training import AUTO, OptimConfig, TrainerConfig
 
 NO_DATA = "folder"
@@ -110,7 +110,7 @@ class RunConfig:
     pack: PackConfig = field(default_factory=PackConfig)
     convert: ConvertConfig = field(default_factory=ConvertConfig)
     latency: LatencyConfig = field(default_factory=LatencyConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
+    search: Any = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -129,7 +129,8 @@ class RunConfig:
             raise InputError(
                 "mode=evaluate: give checkpoint=FILE or artifact=FILE, or predictions=FILE with data.annotations=FILE"
             )
-        if self.mode is Mode.train:
+        by_blocks = self.mode is Mode.search and isinstance(self.search, BlocksConfig)
+        if self.mode is Mode.train or by_blocks:
             self._check_start()
         if self.mode is Mode.profile and self.checkpoint is not None:
             raise InputError(
@@ -144,12 +145,22 @@ class RunConfig:
         if self.mode is not Mode.train and self.distill is not None:
             raise InputError(f"distill={self.distill}: needs mode=train")
         if self.mode is Mode.search:
+            if not isinstance(self.search, SearchConfig):
+                raise InputError(f"search={self.search}: must be netadapt or blocks")
             self.search.check_budget()
-            if self.checkpoint is None or self.run_dir is None:
+            if by_blocks and isinstance(self.backbone, MobileNetConfig) and self.backbone.weights is not None:
                 raise InputError(
-                    "mode=search: give checkpoint=FILE, the model.safetensors of a run to start from, and"
-                    " run_dir=FOLDER, in which a search that was stopped goes on"
+                    f"backbone.weights={self.backbone.weights}: search=blocks starts from the configured backbone"
+                    " without weights; leave it out"
                 )
+            if by_blocks and self.checkpoint is not None:
+                raise InputError(
+                    f"checkpoint={self.checkpoint}: search=blocks starts from the configured backbone without weights;"
+                    " leave it out, or say search=netadapt"
+                )
+            if (self.checkpoint is None and not by_blocks) or self.run_dir is None:
+                start = "" if by_blocks else "checkpoint=FILE, the model.safetensors of a run to start from, and "
+                raise InputError(f"mode=search: give {start}run_dir=FOLDER, in which a search that was stopped goes on")
         if self.mode is Mode.convert:
             self.convert.check()
         if self.mode is Mode.pack and self.run_dir is None:

@@ -110,8 +110,19 @@ class SearchData:
             kept.append(batch)
             yield batch
 
-    def stream(self, positions: Sequence[int] | None = None, iteration: int = 0) -> Iterator[Batch]:
-        """Batches without end over the positions, all images of the split where there are none."""
+    @property
+    def learned(self) -> list[int]:
+        """Positions that are learned from while networks are compared."""
+        return list(self._learned)
+
+    def stream(
+        self, positions: Sequence[int] | None = None, iteration: int = 0, *, skipped: int = 0
+    ) -> Iterator[Batch]:
+        """Batches without end over the positions, all images of the split where there are none.
+
+        Args:
+            skipped: batches at the beginning whose images are not read.
+        """
         chosen = list(range(len(self._train))) if positions is None else list(positions)
         # Seeds of iterations lie apart: epochs of one are no epochs of another.
         sampler = TrainingSampler(len(chosen), self._batch_size, self._seed + 1_000_003 * iteration)
@@ -120,6 +131,9 @@ class SearchData:
             sampler.set_epoch(epoch)
             keys = iter(sampler)
             while part := list(islice(keys, self._batch_size)):
+                if skipped:
+                    skipped -= 1
+                    continue
                 yield self._collate([self._train[(chosen[position], seed)] for position, seed, *_ in part])
             epoch += 1
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backbone.architecture import Architecture
-    from tasks.config.search import SearchConfig
+    from tasks.config.search import NetAdaptConfig
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
     from tasks.search.data import SearchData
@@ -98,7 +98,7 @@ class TrainedGround:
     def __init__(
         self,
         folder: Path,
-        config: SearchConfig,
+        config: NetAdaptConfig,
         build: Build,
         start: VisionModel,
         data: SearchData,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backbone.architecture import Architecture
-    from tasks.config.search import SearchConfig
+    from tasks.config.search import NetAdaptConfig
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def chosen(proposals: list[Proposal], *, metric: float, cost: float, choice: Cho
     return max(proposals, key=lambda one: ((one.metric - metric) / (cost - one.cost), -one.cost))
 
 
-def search(config: SearchConfig, budget: float, state: SearchState, ground: Ground) -> Architecture:
+def search(config: NetAdaptConfig, budget: float, state: SearchState, ground: Ground) -> Architecture:
     """Go on from a state until the cost is at most `budget`.
 
     What was proposed already in an iteration is not proposed again: a search that was killed goes on with the same
@@ -172,7 +172,9 @@ def candidates(
     )
 
 
-def _propose(config: SearchConfig, step: float, budget: float, number: int, state: SearchState, ground: Ground) -> None:
+def _propose(
+    config: NetAdaptConfig, step: float, budget: float, number: int, state: SearchState, ground: Ground
+) -> None:
     """Fine-tune and score every candidate; those that were tried before are left."""
     before = state.iterations[-1]
     done = {proposal.unit for proposal in state.proposals}

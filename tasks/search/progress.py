@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from backbone.architecture import Architecture
 
 
+def check_words(path: Path, known: dict[str, Any], words: dict[str, Any]) -> None:
+    """See that a search that was begun is the one of the command.
+
+    Raises:
+        InputError: it is another.
+    """
+    for name in words:
+        if known.get(name) != words[name]:
+            raise InputError(
+                f"{path}: belongs to a search with {name}={known.get(name)}, and the command says"
+                f" {name}={words[name]}; say another run_dir, or the same words"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """One unit with fewer channels, after its short fine-tuning."""
@@ -97,12 +111,7 @@ class SearchState:
             )
         except (OSError, ValueError, KeyError, TypeError, InputError) as error:
             raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}); say another run_dir") from error
-        for name in words:
-            if known.get(name) != words[name]:
-                raise InputError(
-                    f"{path}: belongs to a search with {name}={known.get(name)}, and the command says"
-                    f" {name}={words[name]}; say another run_dir, or the same words"
-                )
+        check_words(path, known, words)
         return state
 
     def begin(self, *, cost: float, metric: float) -> None:

@@ -45,28 +45,40 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, decayed_over) if decayed_over else None
     model.train()
     for batch_on_cpu in batches:
-        batch = batch_on_cpu.to(device)
-        rows = batch.rows
-        with model.single_images(rows, len(batch.images)):
-            outputs = model.forward_heads(model.features(batch.images), rows)
-        losses: list[torch.Tensor] = []
-        for name, output in outputs.items():
-            of_head: dict[str, torch.Tensor] = model.heads[name].loss(output, batch.targets[name])  # type: ignore[operator]
-            weight = (weights or {}).get(name, 1.0)
-            losses += [weight * loss for loss in of_head.values()]
-        if not losses:
+        loss = total_loss(model, batch_on_cpu.to(device), weights, teacher)
+        if loss is None:
             continue
-        if teacher is not None:
-            soft = teacher.losses(model, outputs, teacher.outputs(batch, rows))
-            losses += [(weights or {}).get(name, 1.0) * loss for name, of in soft.items() for loss in of.values()]
         optimiser.zero_grad()
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         if config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(learned, config.gradient_clip)
         optimiser.step()
         if schedule is not None:
             schedule.step()
     model.eval()
+
+
+def total_loss(
+    model: VisionModel, batch: Batch, weights: Mapping[str, float] | None = None, teacher: Teacher | None = None
+) -> torch.Tensor | None:
+    """Sum of the heads' losses over a batch on the model's device; None: no head has labels in it.
+
+    Args:
+        weights: of the heads' losses; 1 where there is none.
+        teacher: what its heads say is learned too.
+    """
+    rows = batch.rows
+    with model.single_images(rows, len(batch.images)):
+        outputs = model.forward_heads(model.features(batch.images), rows)
+    losses: list[torch.Tensor] = []
+    for name, output in outputs.items():
+        of_head: dict[str, torch.Tensor] = model.heads[name].loss(output, batch.targets[name])  # type: ignore[operator]
+        weight = (weights or {}).get(name, 1.0)
+        losses += [weight * loss for loss in of_head.values()]
+    if losses and teacher is not None:
+        soft = teacher.losses(model, outputs, teacher.outputs(batch, rows))
+        losses += [(weights or {}).get(name, 1.0) * loss for name, of in soft.items() for loss in of.values()]
+    return torch.stack(losses).sum() if losses else None
 
 
 @torch.no_grad()

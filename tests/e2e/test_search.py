@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from backbone.architecture_file import from_plain, read
 from tasks.checkpoints.model_file import read_header
+from tasks.commands.search.blocks import BlockSearch
+from tasks.search.supernet import Supernet
 from tasks.search.tuning import fine_tune
 from tests.e2e.command import TINY, tiny_run, trident
 
@@ -29,7 +31,11 @@ def outcome(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    "task", ["classification", *(pytest.param(task, marks=pytest.mark.slow) for task in ("detection", "segmentation"))]
+    "task",
+    [
+        "classification",
+        *(pytest.param(task, marks=pytest.mark.slow) for task in ("detection", "segmentation", "multitask")),
+    ],
 )
 def test_a_search_ends_in_a_network_that_can_be_evaluated(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -84,6 +90,50 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monk
     assert all(torch.equal(mine[name], whole[name]) for name in whole)
 
 
+BLOCKS = (
+    "mode=search", "search=blocks", "task=classification", *(word for word in TINY if not word.startswith("trainer")),
+    "data.train_scenes=24", "search.multiply_adds=3", "search.steps=4", "search.save_every=2", "search.candidates=8",
+    "search.population=3", "search.parents=2", "search.ranked_steps=1", "search.long_steps=2", "search.recalibration=1",
+)  # fmt: skip
+
+
+def test_a_search_over_blocks_that_was_stopped_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*BLOCKS, f"data.root={tmp_path / 'scenes'}"]
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'whole'}") == 0
+    learn, score = Supernet.learn, BlockSearch.score
+    calls = 0
+
+    def stopping(of: Any) -> Any:
+        def call(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls in (4, 10):
+                raise KeyboardInterrupt
+            return of(*args)
+
+        return call
+
+    monkeypatch.setattr(Supernet, "learn", stopping(learn))
+    monkeypatch.setattr(BlockSearch, "score", stopping(score))
+    parts = [*words, f"run_dir={tmp_path / 'parts'}"]
+    assert trident(monkeypatch, *parts) == 130
+    assert trident(monkeypatch, *parts) == 130
+    assert (tmp_path / "parts" / "architecture.yaml").is_file()
+    told = capsys.readouterr()
+    assert "the best network so far" in told.out + told.err
+    assert trident(monkeypatch, *parts) == 0
+    for name in ("architecture.yaml", "outcome.json", "front.json", "ranking.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert {one["name"] for one in outcome(tmp_path / "whole")} == {"searched", "random", "uniform"}
+    assert len(json.loads((tmp_path / "whole" / "ranking.json").read_text(encoding="utf-8"))["scratch"]) == 8
+    assert "<polyline" in (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
+    wrong = [*words, f"run_dir={tmp_path / 'less'}", "search.multiply_adds=0.01"]
+    assert trident(monkeypatch, *wrong) == 2
+    assert "cannot be reached: the smallest network of the space costs" in capsys.readouterr().err
+
+
 def test_the_words_of_a_search_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +141,17 @@ def test_the_words_of_a_search_are_checked(
     assert "give one of them, in milliseconds or in millions" in capsys.readouterr().err
     assert trident(monkeypatch, "mode=search", "task=detection", "search.latency=3") == 2
     assert "mode=search: give checkpoint=FILE" in capsys.readouterr().err
+    assert trident(monkeypatch, "mode=search", "search=blocks", "search.latency=3") == 2
+    assert "mode=search: give run_dir=FOLDER" in capsys.readouterr().err
+    blocks = ["mode=search", "search=blocks", "search.latency=3", f"run_dir={tmp_path}"]
+    assert trident(monkeypatch, *blocks, "checkpoint=x.safetensors") == 2
+    capsys.readouterr()
+    assert trident(monkeypatch, *blocks, "backbone.weights=x.safetensors") == 2
+    assert "backbone.weights=x.safetensors: search=blocks starts" in capsys.readouterr().err
+    assert trident(monkeypatch, *blocks, "backbone.freeze_bn=true") == 2
+    assert "a backbone from a random start has nothing worth keeping" in capsys.readouterr().err
+    assert trident(monkeypatch, "mode=search", "search=block", "search.latency=3") == 2
+    assert "blocks" in capsys.readouterr().err
 
 
 def test_a_latency_table_is_measured_once(

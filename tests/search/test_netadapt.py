@@ -10,7 +10,7 @@ import pytest
 from backbone.errors import InputError
 from backbone.families.mobilenet_v2 import mobilenet_v2
 from backbone.units import explicit, units
-from tasks.config.search import Choice, SearchConfig
+from tasks.config.search import Choice, NetAdaptConfig
 from tasks.search.ground import uniform
 from tasks.search.netadapt import chosen, reduction, search, smallest
 from tasks.search.progress import Proposal, SearchState
@@ -58,8 +58,8 @@ class Paper:
         assert self.kept[-1] == repr(architecture), "the weights kept are those of the network chosen"
 
 
-def config(**options: object) -> SearchConfig:
-    return SearchConfig(multiply_adds=1.0, first_step=0.02, **options)  # type: ignore[arg-type]
+def config(**options: object) -> NetAdaptConfig:
+    return NetAdaptConfig(multiply_adds=1.0, first_step=0.02, **options)  # type: ignore[arg-type]
 
 
 def state_in(folder: Path) -> SearchState:
@@ -141,7 +141,7 @@ def test_a_step_that_no_unit_can_take_is_halved(tmp_path: Path) -> None:
     """Half of all channels is more than any unit has."""
     whole = channels_in_all(START)
     state = state_in(tmp_path)
-    found = search(SearchConfig(first_step=0.5, step_decay=1.0), 0.9 * whole, state, Paper())
+    found = search(NetAdaptConfig(first_step=0.5, step_decay=1.0), 0.9 * whole, state, Paper())
     assert channels_in_all(found) <= 0.9 * whole
     largest = max(unit.channels for unit in units(START))
     assert whole / 2 > largest >= whole - state.iterations[1].cost > (largest - 8) / 2
@@ -191,13 +191,13 @@ def test_the_control_narrows_all_units_alike() -> None:
 )
 def test_options_out_of_range(options: dict[str, float], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        SearchConfig(**options)  # type: ignore[arg-type]
+        NetAdaptConfig(**options)  # type: ignore[arg-type]
 
 
 def test_one_budget_must_be_given() -> None:
     for options in ({}, {"latency": 1.0, "multiply_adds": 1.0}):
         with pytest.raises(InputError, match="give one of them, in milliseconds or in millions"):
-            SearchConfig(**options).check_budget()
+            NetAdaptConfig(**options).check_budget()
 
 
 def test_progress_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

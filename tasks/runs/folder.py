@@ -82,8 +82,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     """What `write_config` wrote; None if there is nothing, or it is damaged."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import SafeLoader, YAMLError, load  # type: ignore[import-untyped]
-    from yaml.events import AliasEvent  # type: ignore[import-untyped]
+    from yaml import SafeLoader, YAMLError, load
+    from yaml.events import AliasEvent
 
     class Loader(SafeLoader):  # type: ignore[misc]
         """Without references, of which we write none, and which can make gigabytes of a kilobyte."""

@@ -80,11 +80,11 @@ def _write(splits: DataSplits, part: Path, target: TargetFormat) -> None:
         if data is not None and len(data)
     ]
     _claim(part, target, parts)
-    check_space(part, sum(one.bytes for one in parts))
+    check_space(part, sum(one.size_bytes for one in parts))
     losses = Losses()
     with transfer_bar(None) as bar:
         for one in parts:
-            one.copy(partial(bar.advance, bar.add_task(one.name, total=one.bytes)))
+            one.copy(partial(bar.advance, bar.add_task(one.name, total=one.size_bytes)))
     for one in parts:
         one.annotate(losses)
     if target is TargetFormat.yolo:
@@ -123,7 +123,7 @@ class _Split:
         self.found: Described = described(data)
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return sum(self.lengths)
 
     def copy(self, advance: Callable[[int], object]) -> None:

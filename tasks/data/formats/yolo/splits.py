@@ -203,7 +203,7 @@ def _boxes(split: Split, found: Description, labels: LabelMap, bad_boxes: BadBox
         image_ids=np.arange(1, len(counts) + 1, dtype=np.int64),
         sizes=split.sizes,
         owner=owner,
-        bbox_xywh_px=xywh,
+        bbox_xywh_px=np.asarray(xywh, np.float64),
         labels=np.array([index for of_image in split.labels for index in of_image.classes], dtype=np.int64),
         crowd=np.zeros(len(owner), dtype=np.bool_),
         areas=xywh[:, 2:].prod(axis=1),

@@ -166,10 +166,7 @@ def _run(
         case Mode.search:
             from tasks.commands.search.job import search
 
-            return search(
-                job, config.search, config.latency,
-                checkpoint=config.checkpoint, seed=config.seed,
-            )  # fmt: skip
+            return search(job, config.search, config.latency, checkpoint=config.checkpoint, seed=config.seed)
         case Mode.latency:
             from tasks.commands.latency import latency
 

@@ -129,9 +129,7 @@ def _train(
         claim.note(finished=False)
         job.lines.attach(folder)
         run_folder.write_config(folder, header.config)
-    _report_boxes(model, splits, labels, builder.transform.image_size)
-    if group.is_first() and splits.train is not None:
-        report_leak(splits.train, splits.val)
+    _report_data(model, splits, labels, builder.transform.image_size)
 
     data.steps = steps * trainer.accumulate
     evaluators = builder.evaluators(splits, "val")
@@ -207,15 +205,17 @@ def _object_side(splits: DataSplits | JointSplits, model: VisionModel) -> dict[s
     return {} if side is None else {OBJECT_SIDE: side}
 
 
-def _report_boxes(
+def _report_data(
     model: VisionModel, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], image_size: int
 ) -> None:
-    """Say of every detector how its default boxes meet the objects."""
+    """Say of every detector how its default boxes meet the objects, and whether images of val are in train too."""
     for name, head in model.heads.items():
         if isinstance(head, SSDLite):
             boxes = cast("DetectionData", splits.of(name).train)
             report_coverage(boxes, labels[name], head)
             report_small(boxes, image_size)
+    if group.is_first() and splits.train is not None:
+        report_leak(splits.train, splits.val)
 
 
 def _task(

@@ -133,8 +133,7 @@ def _train(
 
     data.steps = steps * trainer.accumulate
     evaluators = builder.evaluators(splits, "val")
-    stop = GracefulStop(steps)
-    disk = DiskSpace(folder)
+    stop, disk = GracefulStop(steps), DiskSpace(folder)
     if group.is_first():
         disk.check(STATE * sum(weight.nbytes for weight in model.parameters()))
     while True:

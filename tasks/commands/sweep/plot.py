@@ -28,7 +28,7 @@ def draw(rows: Sequence[Row], path: Path, metric_name: str) -> None:
     """Write a PNG file with one panel for multiply-adds and one for latency.
 
     Models that differ in the last key alone are of one colour, joined by a line if its values are numbers. Published
-    metrics stand beside ours where model and data are the published ones, and nowhere else; at our latency: theirs
+    metrics stand beside ours where model and data are the published ones, and nowhere else, at our latency: theirs
     was measured on telephones.
 
     Args:

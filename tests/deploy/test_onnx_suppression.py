@@ -76,7 +76,7 @@ def test_a_file_with_suppression_is_evaluated_as_its_checkpoint(
     assert tiny_run(monkeypatch, tmp_path, "trainer.max_steps=8") == 0
     weights = f"checkpoint={tmp_path / 'run' / 'model.safetensors'}"
     data = [*(word for word in TINY if word.startswith("data.")), f"data.root={tmp_path / 'scenes'}"]
-    export = ("mode=export", "task=detection", weights, *data, "export.passes=2", f"run_dir={tmp_path / 'out'}")
+    export = ("mode=export", "task=detection", weights, *data, "export.compare=false", f"run_dir={tmp_path / 'out'}")
     assert trident(monkeypatch, *export, "export.end=detections", "export.batch=dynamic") == 0
     artifact = f"artifact={tmp_path / 'out' / 'model_fp32.onnx'}"
     found: list[Any] = []

@@ -43,7 +43,7 @@ def measured(backbone: str, task: str, runtimes: list[str], width: float, repeat
     from tasks.deploy.graph import ExportGraph
     from tasks.deploy.toolchains import TOOLCHAINS, tools
 
-    config, _ = read([f"task={task}", f"backbone={backbone}", f"backbone.width={width}", "mode=profile"])
+    config, _ = read([f"task={task}", f"backbone={backbone}", f"backbone.width={width}", "data=folder"])
     model = Builder(config).model(LabelMap.numbered([str(number) for number in range(TASKS[task])])).eval()
     size = config.transform.image_size
     graph = ExportGraph(model, size)

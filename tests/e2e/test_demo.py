@@ -19,6 +19,7 @@ from PIL import Image
 
 from backbone.errors import InputError
 from tasks.config.run import Mode, RunConfig
+from tasks.config.training import TrainerConfig
 from tests.e2e.command import tiny_run, trident
 
 if TYPE_CHECKING:
@@ -97,4 +98,4 @@ def test_what_is_lacking_is_said(
 
 def test_nothing_is_written() -> None:
     with pytest.raises(InputError, match="run_dir=here: mode=demo writes nothing; leave it out"):
-        RunConfig(mode=Mode.demo, checkpoint="x.safetensors", run_dir="here")
+        RunConfig(mode=Mode.demo, checkpoint="x.safetensors", run_dir="here", trainer=TrainerConfig(max_steps=1))

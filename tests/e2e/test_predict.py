@@ -331,7 +331,7 @@ WRONG = [
     (("mode=predict", "source=x.jpg"), "mode=predict: give checkpoint=FILE or artifact=FILE, and source="),
     (("mode=predict", "checkpoint=none.safetensors", "source=x.jpg"), "checkpoint=none.safetensors: no such file"),
     (("predict.batch_size=0",), "predict.batch_size=0: must be at least 1"),
-    (("predict.score=2",), "predict.score=2.0: must be in [0, 1]"),
+    (("predict.score=2",), "predict.score=2: must be in [0, 1]"),
     (("predict.max_side=3",), "predict.max_side=3: must be at least 32 pixels, or null"),
 ]
 

@@ -22,6 +22,8 @@ from safetensors.numpy import load_file
 TASKS = ("classification", "detection", "segmentation", "multitask")
 WORDS = (
     "backbone.width=0.35",
+    "backbone.output_stride=16",
+    "backbone.bn_momentum=0.1",
     "transform.image_size=64",
     "data.scene_size=64",
     "data.train_scenes=16",

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from heads.structures import VOID
 from tasks.data.datasets.outlined import OutlinedDataset
+from tasks.data.formats.coco.outlines import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ def _regions(mask: NDArray[np.uint8], shift: int) -> Iterator[dict[str, Any]]:
 def _polygons(outline: Outline, losses: Losses) -> list[NDArray[np.float64]]:
     if isinstance(outline, list):
         return [np.array(polygon) for polygon in outline]
-    contours, levels = cv2.findContours(coco_mask.decode(outline), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, levels = cv2.findContours(inside(outline).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outer = [place for place in range(len(contours)) if levels[0][place][3] < 0]
     losses.holes += len(contours) - len(outer)
     found = [contours[place].reshape(-1).astype(np.float64) + 0.5 for place in outer]

@@ -77,7 +77,6 @@ def test_outlines_and_masks(tmp_path: Path, coco: Path, monkeypatch: pytest.Monk
     assert next((row["segmentation"], row["bbox"], row["area"]) for row in rows) == (SQUARE, [10, 5, 20, 20], 400)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 def test_mask_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[5:25, 10:30] = 1

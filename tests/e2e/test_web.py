@@ -106,7 +106,8 @@ def test_the_page_answers_as_predict_does(
     frame.write_bytes(base64.b64decode(seen["png"]))
     out = tmp_path / "predicted"
     words = (f"checkpoint={tmp_path / 'run' / 'model.safetensors'}", f"source={frame}", f"run_dir={out}")
-    assert trident(monkeypatch, "mode=predict", *words) == 0
+    whole = "predict.tiles=null"  # the page looks at an image as a whole
+    assert trident(monkeypatch, "mode=predict", whole, *words) == 0
     compare(seen["answers"], out)
 
     page.context.set_offline(True)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OVERLAP = 0.25
-"""Of a tile's side."""
+"""Share of a tile's side that neighbours have in common."""
 CUT = 0.01
-"""Of a tile's side: a box that comes so near to a border inside the image is cut by it."""
+"""Share of a tile's side: a box that comes so near to a border inside the image is cut by it."""
 FEW_PX = 10.0
 """Sides of objects, as the model sees them, below which hardly any is found."""
 WANTED_PX = 32.0

@@ -39,7 +39,7 @@ HeadPrediction: TypeAlias = Classification | Detections | LabelMask
 log = logging.getLogger(__name__)
 
 NMS_IOU, MOST = 0.5, 300
-"""Of a detector that does not say its own."""
+"""Overlap and number of boxes of a detector that does not say its own."""
 SHOWN = 5
 """Classes and detections that are printed of an answer."""
 
@@ -224,7 +224,7 @@ class Predictor:
 
 
 def suppression(head: Any) -> tuple[float, int]:
-    """Of a detector, ours or of an exported file: the overlap that suppresses a box, and how many it keeps."""
+    """Overlap that suppresses a box of a detector, ours or of an exported file, and how many boxes it keeps."""
     config = getattr(head, "config", None)
     if config is not None:
         return getattr(config, "nms_iou", NMS_IOU), getattr(config, "max_detections", MOST)

@@ -19,7 +19,7 @@ STEM_CHANNELS = 16
 SQUEEZE = 4
 """Channels of an expansion for each inside its squeeze-and-excitation."""
 OLD_LAST_RATIO, OLD_LAST_EXPANSION = 2, 6
-"""Of the block that the last stage had before it was made efficient (Figure 5): 160 channels, 960, then 320."""
+"""Ratios in the block that the last stage had before it was made efficient (Figure 5): 160 channels, 960, then 320."""
 KERNELS = (3, 5, 7)
 
 

@@ -63,7 +63,7 @@ DETECTOR_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 BOXES_PER_CELL = 6
-"""Of every map of the detector, four values each: two squares, and the ratios 2 and 3 lying and standing."""
+"""Default boxes of every map of the detector, four values each: two squares, ratios 2 and 3 lying and standing."""
 PREDICTOR = "head.{}_head.module_list.{}.1.weight"
 
 

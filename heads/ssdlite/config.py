@@ -48,7 +48,7 @@ class Predictor(Enum):
 
 
 class BoxLoss(Enum):
-    """Of matched boxes: SSD's on the four offsets, or one less the generalised or complete IoU of the decoded box."""
+    """Loss of matched boxes: SSD's on four offsets, or one less the generalised or complete IoU of the decoded box."""
 
     smooth_l1 = "smooth_l1"
     giou = "giou"
@@ -56,7 +56,7 @@ class BoxLoss(Enum):
 
 
 class ClassLoss(Enum):
-    """Of classes: cross entropy with SSD's hard negatives, or of all default boxes, easy ones weighing less.
+    """Loss of classes: cross entropy with SSD's hard negatives, or of all default boxes, easy ones weighing less.
 
     `focal` (arXiv:1708.02002) teaches 0 and 1; `quality` (arXiv:2006.04388) and `varifocal` (arXiv:2008.13367) teach
     the IoU that the predicted box has with its object.

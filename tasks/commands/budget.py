@@ -31,7 +31,7 @@ FIRST = 2
 """Batches that are not timed: what is allocated once, and workers that start."""
 TIMED = 6
 SHARE = 0.95
-"""Of the time that steps and evaluations may take; the rest is for what is not measured, such as the report."""
+"""Share of the time that steps and evaluations may take; the rest is for what is not measured, such as the report."""
 
 
 def steps_within(

@@ -11,7 +11,7 @@ from tasks.config.profile import MIN_PROFILED_SIZE
 from tasks.config.training import AUTO
 
 SCORE = 0.3
-"""Of classes that `predict.score` does not name."""
+"""Least score of classes that `predict.score` does not name."""
 BEST = "best"
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOTHING, NOT_FOUND = "nothing there", "not found"
-"""Of the confusion matrix: its last row and its last column."""
+"""Names in the confusion matrix: its last row and its last column."""
 
 
 class DetectionEvaluator(Evaluator[DetectionData]):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from heads.structures import Batch
 
 PIXELS = 1 << 21
-"""Of all images together from which statistics are moved: 42 of 224 x 224."""
+"""Pixels of all images together from which statistics are moved: 42 of 224 x 224."""
 MAX_RATIO = 10.0
 """By which a variance is multiplied or divided at most."""
 

@@ -35,9 +35,9 @@ MOST = 256
 STEPS = 8
 """That a pass over the training images has at least."""
 GPU_SHARE = 0.9
-"""Of a GPU's free memory that a step may take."""
+"""Share of a GPU's free memory that a step may take."""
 CPU_SHARE = 0.5
-"""Of the machine's free memory, which data workers and others need too."""
+"""Share of the machine's free memory, which data workers and others need too."""
 BACKWARD = 1.3
 """Memory of a step over what it keeps for its backward pass: gradients of the largest maps stand beside it. Measured
 on a CPU with three networks and all heads: 1.01 to 1.10."""

@@ -16,7 +16,6 @@ from backbone import (
     InputError,
     MobileNetV1,
     MobileNetV1Config,
-    MobileNetV2Config,
     MobileNetV3Large,
     MobileNetV3LargeConfig,
     MobileNetV3Small,
@@ -25,6 +24,7 @@ from backbone import (
 from backbone.architecture_file import from_plain, to_plain
 from backbone.build import build_backbone
 from backbone.cost import cost
+from backbone.families.known import NETWORKS
 from backbone.families.mobilenet_v3 import ReducedTail
 from backbone.families.mobilenet_v4 import MobileNetV4MediumConfig, MobileNetV4SmallConfig
 from backbone.features import Activation
@@ -35,14 +35,7 @@ from heads.ssdlite.config import SSDLiteConfig
 if TYPE_CHECKING:
     from backbone.config import MobileNetConfig
 
-FAMILIES: list[type[MobileNetConfig]] = [
-    MobileNetV1Config,
-    MobileNetV2Config,
-    MobileNetV3LargeConfig,
-    MobileNetV3SmallConfig,
-    MobileNetV4SmallConfig,
-    MobileNetV4MediumConfig,
-]
+FAMILIES = list(NETWORKS.values())
 
 
 class WithHead(nn.Module):

@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from backbone.disk import check_space, whole_file, write_whole, writing
 from backbone.errors import InputError
 from tasks.commands.convert.annotations import Losses, coco, described, yolo
@@ -26,6 +24,7 @@ from tasks.data.files.images import read_bytes
 from tasks.data.files.sources import Names
 from tasks.data.splits import DataSplits
 from tasks.runs import folder as run_folder
+from tasks.runs.lock import LOCK, held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KINDS = (Task.detection, Task.segmentation)
-NOTE, LOCK = ".convert.json", ".lock"
+NOTE = ".convert.json"
 
 
 def convert(job: Job, section: ConvertConfig) -> None:
@@ -55,15 +54,8 @@ def convert(job: Job, section: ConvertConfig) -> None:
     splits = job.builder.splits()
     assert isinstance(splits, DataSplits)  # one kind of head has no other
     run_folder.make(part)
-    lock = FileLock(part / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise InputError(f"convert.output={output}: another process writes it; wait for its end") from error
-    try:
+    with held(part, f"convert.output={output}: another process writes it; wait for its end"):
         _write(splits, part, section.format)
-    finally:
-        lock.release()
     for name in (NOTE, LOCK):
         (part / name).unlink(missing_ok=True)
     with writing(output):

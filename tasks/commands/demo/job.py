@@ -6,11 +6,10 @@ import ipaddress
 import json
 import logging
 import mimetypes
-import signal
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Self
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from tasks.commands.demo.answers import Answerer
 from tasks.commands.demo.server import JSON, DemoServer, ServedFile
 from tasks.deploy.web.page import ANSWERED_HERE, described, sources
+from tasks.runs.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,36 +47,15 @@ def demo(
     kinds = {name: builder.heads[name].kind.value for name in predictor.heads}
     files = _files(_about(predictor, kinds, size, predict.score, str(artifact or checkpoint)))
     max_bytes = int(section.max_megabytes * MEGABYTE)
-    with DemoServer(section.host, section.port, files, answer, max_bytes) as server, _Stop() as stop:
+    with DemoServer(section.host, section.port, files, answer, max_bytes) as server, Stop() as stop:
         server.ask(_grey(size))  # the first pass is slow, and a head whose answers the page cannot show is refused now
         shown = f"[{section.host}]" if ":" in section.host else section.host
         log.info("the page is at http://%s:%d/ (Ctrl-C ends it)", shown, server.server_port)
         if not _is_loopback(section.host):
             log.warning("demo.host=%s: whoever reaches this machine can use the page; nothing is encrypted", shown)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-        stop.wanted.wait()
+        stop.wait()
         server.shutdown()
-
-
-class _Stop:
-    """Takes Ctrl-C and SIGTERM as the wish to end; a second one aborts."""
-
-    def __init__(self) -> None:
-        self.wanted = Event()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def _stop(self, number: int, frame: Any) -> None:
-        self.wanted.set()
-        self.__exit__()
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def _about(predictor: Predictor, kinds: Mapping[str, str], size: int, score: float, file: str) -> dict[str, Any]:

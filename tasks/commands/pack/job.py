@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from backbone.disk import check_space, write_whole
 from backbone.errors import InputError
@@ -23,9 +21,10 @@ from tasks.data.formats.shards.index import read_index
 from tasks.data.formats.shards.manifest import SUFFIX, Manifest, read_manifest
 from tasks.data.splits import DataSplits
 from tasks.runs import folder as run_folder
+from tasks.runs.lock import held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tasks.commands.job import Job
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KINDS = (Task.classification, Task.detection)
-LOCK = ".lock"
 DIGITS = 6
 
 
@@ -51,7 +49,8 @@ def pack(job: Job, section: PackConfig, *, seed: int) -> None:
         raise InputError(f"mode=pack {data}: packs single files labelled for classification or detection")
     splits = job.builder.splits()
     assert isinstance(splits, DataSplits)  # one kind of head has no other
-    with _held(folder):
+    run_folder.make(folder)
+    with held(folder, f"run_dir={folder}: another process packs into it; wait for its end"):
         job.lines.attach(folder)
         parts = [
             _Split(folder, name, split, task.value, section, seed)
@@ -151,22 +150,3 @@ class _Split:
 
     def _save(self) -> None:
         write_whole(self._file, json.dumps(self._manifest.to_plain(), indent=1))
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """While this lasts nobody else packs into the folder, which is there now.
-
-    Raises:
-        InputError: somebody does, or the folder cannot be written.
-    """
-    run_folder.make(folder)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise InputError(f"run_dir={folder}: another process packs into it; wait for its end") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -29,6 +28,7 @@ from tasks.data.files.sources import ImageSource, Names, Video, find
 from tasks.data.loading.workers import default_workers
 from tasks.runs import folder as run_folder
 from tasks.runs.log import duration
+from tasks.runs.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,7 +81,7 @@ def predict(
         made_by = _made_by(job.command.written, str(artifact or checkpoint), source)
         journal = stack.enter_context(closing(Journal(folder / FILE, made_by)))
         job.begin()
-        stop = stack.enter_context(Stop())
+        stop = stack.enter_context(Stop("\nstopping: writing what there is; once more to stop at once"))
         max_side = getattr(job.builder.transform, "max_side", None)
         run = Run(section, max_side, folder, predictor, journal, stop, progress_bar=trainer.progress_bar)
         started = monotonic()
@@ -94,32 +94,6 @@ def predict(
         finally:
             write_results(lambda: iter(journal), folder, predictor.labels, run.failures)
         return _report(run, folder, monotonic() - started)
-
-
-class Stop:
-    """Takes the first Ctrl-C or SIGTERM as a wish to end after the images at hand; a second one aborts.
-
-    Attributes:
-        wanted: whether there was one.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def _stop(self, number: int, frame: Any) -> None:
-        self.wanted = True
-        log.warning("\nstopping: writing what there is; once more to stop at once")
-        self.__exit__()
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 class Run:

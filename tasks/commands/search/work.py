@@ -121,12 +121,12 @@ class Search:
 
     @property
     def unit(self) -> str:
-        """Of the costs."""
+        """Unit of the costs."""
         return "ms" if self.by_latency else "M multiply-adds"
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of the heads' losses."""
+        """Weights of the heads' losses."""
         return {name: head.loss_weight for name, head in self.builder.heads.items()}
 
     def data(self) -> tuple[SearchData, dict[str, Evaluator[Any]]]:

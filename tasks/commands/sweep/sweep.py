@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -29,8 +28,9 @@ from tasks.commands.sweep.row import FOLDER, Row, read_row
 from tasks.config.plugged import plugged
 from tasks.config.run import Mode
 from tasks.runs import folder as run_folder
+from tasks.runs.lock import held
 from tasks.runs.provenance import DISTRIBUTION
-from tasks.training.resume.claim import LOCK, RunLock
+from tasks.training.resume.claim import RunLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,14 +80,9 @@ def sweep(words: Sequence[str], read: Read) -> list[str]:
         done += [jobs[-1]] * finished
     run_folder.make(folder / FOLDER)
     say = Console(soft_wrap=True).print
-    try:
-        with FileLock(folder / FOLDER / LOCK, timeout=0):
-            say(f"sweep: {len(jobs)} jobs, {len(done)} done before; in {folder}", highlight=False)
-            rows = _do(master, JobRunner(folder, jobs, str(Path.cwd())), done, read)
-    except Timeout as error:
-        raise InputError(
-            f"run_dir={folder}: another sweep runs there; wait for its end, or name another folder"
-        ) from error
+    with held(folder / FOLDER, f"run_dir={folder}: another sweep runs there; wait for its end, or name another folder"):
+        say(f"sweep: {len(jobs)} jobs, {len(done)} done before; in {folder}", highlight=False)
+        rows = _do(master, JobRunner(folder, jobs, str(Path.cwd())), done, read)
     say(f"everything is in {folder}: {JSON}, {PLOT}, and a folder for each job", highlight=False)
     return [f"{row.name} ({row.reason})" for row in rows if row.status != "done"]
 

@@ -14,6 +14,7 @@ from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.config.renamed import renamed
 from tasks.runs import folder as run_folder
+from tasks.runs.lock import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,6 @@ FORMAT = 1
 NOTE = "run.json"
 CHECKPOINTS = "checkpoints/step_*.ckpt"
 """What shows that a training began, though its note is gone."""
-LOCK = ".lock"
 EMPTY = {LOCK, run_folder.PROBE, run_folder.DIVISION}
 """What a process may leave that ended before it could do anything."""
 FREE = (

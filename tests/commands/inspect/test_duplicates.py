@@ -23,6 +23,18 @@ def noise(seed: int, quality: int = 95) -> bytes:
     return data
 
 
+def read(root: Path, files: dict[str, bytes]) -> dict[str, Reading]:
+    """What inspection reads of the images of a folder, by their names without suffix."""
+    for name, contents in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}.jpg").write_bytes(contents)
+    splits = build_splits(FolderConfig(root=str(root)), "classification")
+    readings = {name: Reading(data, range(len(data))) for name, data in (("train", splits.train), ("val", splits.val))}
+    for reading in readings.values():
+        reading.read(frozenset(), 1, lambda done: None)
+    return readings
+
+
 def test_leaks_and_duplicates(tmp_path: Path) -> None:
     files = {
         "train/a/1": noise(1),
@@ -34,13 +46,7 @@ def test_leaks_and_duplicates(tmp_path: Path) -> None:
         "val/b/7": noise(7),
         "val/b/8": noise(7),
     }
-    for name, contents in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"{name}.jpg").write_bytes(contents)
-    splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
-    readings = {name: Reading(data, range(len(data))) for name, data in (("train", splits.train), ("val", splits.val))}
-    for reading in readings.values():
-        reading.read(frozenset(), 1, lambda done: None)
+    readings = read(tmp_path, files)
     groups = find_groups(readings)
     assert groups == [
         [Place("train", 0), Place("val", 0)],
@@ -87,13 +93,7 @@ def test_frames_of_a_video_in_two_splits_are_a_warning_and_copies_an_error(tmp_p
         "train/a/x_1": noise(3),
         "val/a/y_2": noise(3, 60),
     }
-    for name, contents in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"{name}.jpg").write_bytes(contents)
-    splits = build_splits(FolderConfig(root=str(tmp_path)), "classification")
-    readings = {name: Reading(data, range(len(data))) for name, data in (("train", splits.train), ("val", splits.val))}
-    for reading in readings.values():
-        reading.read(frozenset(), 1, lambda done: None)
+    readings = read(tmp_path, files)
     findings = report_groups(find_groups(readings), readings)
     assert [(f.kind, f.severity, f.count) for f in findings] == [
         ("leak between train and val", Severity.error, 2),

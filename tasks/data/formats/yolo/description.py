@@ -176,7 +176,7 @@ def _from_darknet(file: Path, root: Path) -> Description:
 
 
 def _from_folders(root: Path) -> Description:
-    """Of a data set without a description: class names in a file of their own, splits by their folders.
+    """What tells of a data set without a description: class names in a file of their own, splits by their folders.
 
     Raises:
         InputError: there are no class names.

@@ -31,11 +31,13 @@ class Answerer:
 
     Args:
         max_megapixels: images with more pixels, in millions, are refused before they are decoded.
+        tiled: looks at large images in tiles too, which takes a pass for each batch of them.
     """
 
-    def __init__(self, predictor: Predictor, max_megapixels: float) -> None:
+    def __init__(self, predictor: Predictor, max_megapixels: float, *, tiled: bool = False) -> None:
         self.predictor = predictor
         self.max_megapixels = max_megapixels
+        self.tiled = tiled
 
     def __call__(self, data: bytes) -> dict[str, Any]:
         """What the heads say about one image: its `width` and `height`, `predictions` by head, `times` in milliseconds.
@@ -48,6 +50,8 @@ class Answerer:
         view = self.predictor.see(image)
         seen = perf_counter()
         prediction = self.predictor.predict([view], [image.shape[:2]])[0]
+        if self.tiled:
+            prediction = self.predictor.in_tiles(image, prediction)
         ran = perf_counter()
         names = {head: labels.names for head, labels in self.predictor.labels.items()}
         found = {

@@ -16,6 +16,7 @@ import numpy as np
 
 from tasks.commands.demo.answers import Answerer
 from tasks.commands.demo.server import JSON, DemoServer, ServedFile
+from tasks.config.training import AUTO
 from tasks.deploy.web.page import ANSWERED_HERE, described, sources
 from tasks.runs.stop import Stop
 
@@ -43,7 +44,7 @@ def demo(
     builder = job.builder
     predictor = builder.predictor(predict, checkpoint=checkpoint, artifact=artifact)
     size = builder.transform.image_size
-    answer = Answerer(predictor, section.max_megapixels)
+    answer = Answerer(predictor, section.max_megapixels, tiled=predict.tiles not in (None, AUTO))
     kinds = {name: builder.heads[name].kind.value for name in predictor.heads}
     files = _files(_about(predictor, kinds, size, predict.score, str(artifact or checkpoint)))
     max_bytes = int(section.max_megabytes * MEGABYTE)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
+from heads.tiling import Tiling
 from tasks.commands.demo.answers import Answerer, TooLargeError, plain
 from tasks.data.files.images import decode_image
 from tests.commands.predict.models import NAMES, predictor
@@ -62,6 +63,18 @@ def test_answers_are_those_of_the_predictor(kind: str) -> None:
             mask = np.frombuffer(base64.b64decode(told["mask"]), np.uint8).reshape(48, 80)
             np.testing.assert_array_equal(mask, answer.mask.numpy())
     assert set(found["times"]) == {"view", "model", "plain"}
+
+
+def test_tiles_are_looked_at_where_asked_for() -> None:
+    model = predictor("segmentation")
+    model.tiling = Tiling(side=48)
+    data = written("PNG")
+    image = decode_image("x", data)
+    for tiled, wanted in ((True, model(image)), (False, model.predict([model.see(image)], [image.shape[:2]])[0])):
+        told = Answerer(model, 50, tiled=tiled)(data)["predictions"]["segmentation"]["mask"]
+        answer = wanted.by_head["segmentation"]
+        assert isinstance(answer, LabelMask)
+        assert base64.b64decode(told) == answer.mask.numpy().tobytes()
 
 
 @pytest.mark.parametrize(

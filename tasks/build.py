@@ -81,7 +81,12 @@ class Builder:
 
     def with_batches(self, images: int) -> Builder:
         """The same run with batches of so many images."""
-        return Builder(replace(self._config, data=replace(self.data, batch_size=images)))
+        return Builder(replace(self._config, data=replace(self.data, batch_size=images)), self._folder)
+
+    def with_precision(self, precision: str) -> Builder:
+        """The same run in another type."""
+        trainer = replace(self._config.trainer, precision=precision)
+        return Builder(replace(self._config, trainer=trainer), self._folder)
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,7 @@ from heads.tiling import object_side
 from tasks.checkpoints.model_file import OBJECT_SIDE, _header, check_labels, save_model
 from tasks.commands.budget import steps_within
 from tasks.commands.evaluate import evaluate_splits
-from tasks.commands.fitting import IMAGES, is_auto, with_fitting_batches
+from tasks.commands.fitting import IMAGES, asks_trials, with_trials
 from tasks.commands.preflight import fit_default_boxes, report_coverage, report_leak, report_small, weigh_classes
 from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
@@ -111,18 +111,18 @@ def _train(
         ending.enter_context(claim.held())
     header = _header(job.command, labels, model)
     header.provenance |= _object_side(splits, model)
-    asks = claim.is_longer or is_auto(job) or trainer.minutes is not None
-    newest = checkpoints.newest() if asks else None
-    if is_auto(job):
-        job = with_fitting_batches(job, splits, labels, trainer, newest)
-        builder = job.builder
-        header.config["data"]["batch_size"] = builder.data.batch_size
+    newest = checkpoints.newest() if claim.is_longer or asks_trials(job, trainer) else None
+    job, trainer, found = with_trials(job, trainer, splits, labels, newest)
+    builder = job.builder
+    header.config["trainer"]["precision"] = trainer.precision
+    if IMAGES in found:
+        header.config["data"]["batch_size"] = found[IMAGES]
     data = builder.loaders(splits)
     steps_per_epoch = -(-len(data.train()) // trainer.accumulate)
     steps = trainer.max_steps or max(steps_per_epoch * (trainer.max_epochs or 1), trainer.min_steps or 1)
     if trainer.minutes is not None:
         steps = steps_within(builder, splits, labels, trainer, newest, EVALUATIONS)
-    facts = _facts(splits, labels, steps, steps_per_epoch, data.batch_size if is_auto(job) else None)
+    facts = _facts(splits, labels, steps, steps_per_epoch) | found
     if newest is not None:
         check_facts(folder, newest, facts, group.place().world_size)  # before anything says the new length
     if group.is_first():
@@ -333,14 +333,9 @@ def _fit(
 
 
 def _facts(
-    splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], steps: int, steps_per_epoch: int,
-    found_images: int | None,
-) -> dict[str, Any]:  # fmt: skip
-    """What must be the same for a training to go on.
-
-    Args:
-        found_images: what `data.batch_size=auto` came to.
-    """
+    splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], steps: int, steps_per_epoch: int
+) -> dict[str, Any]:
+    """What must be the same for a training to go on, besides what was left to trials."""
     classes = {
         f"classes of {name}": f"{known.num_classes} ({zlib.crc32(json.dumps(known.names).encode()):08x})"
         for name, known in labels.items()
@@ -351,7 +346,6 @@ def _facts(
         "training images": len(splits.train),
         "validation images": len(splits.val),
         **classes,
-        **({} if found_images is None else {IMAGES: found_images}),
         "torch": str(torch.__version__),
     }
 

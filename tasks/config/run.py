@@ -20,7 +20,7 @@ from tasks.config.pack import PackConfig
 from tasks.config.predict import PredictConfig
 from tasks.config.profile import ProfileConfig
 from tasks.config.search import BlocksConfig, SearchConfig
-from tasks.config.training import AUTO, OptimConfig, TrainerConfig
+from tasks.config.training import AUTO, PRECISIONS, OptimConfig, TrainerConfig
 
 NO_DATA = "folder"
 """Data that changes nothing else in a configuration, for a mode that needs none."""
@@ -123,6 +123,8 @@ class RunConfig:
         self._check_artifact()
         if self.mode is not Mode.train and getattr(self.data, "batch_size", None) == AUTO:
             raise InputError(f"data.batch_size={AUTO}: needs mode=train; give a number of images")
+        if self.mode is not Mode.train and self.trainer.precision == AUTO:
+            raise InputError(f"trainer.precision={AUTO}: needs mode=train; must be one of {', '.join(PRECISIONS)}")
         if self.trainer.max_epochs is None and self.trainer.max_steps is None:
             raise InputError("trainer.max_epochs=null, trainer.max_steps=null: one of them must be given")
         if self.mode is Mode.evaluate and (self.checkpoint or self.artifact or self.predictions) is None:

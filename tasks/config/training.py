@@ -64,7 +64,7 @@ class Schedule(Enum):
 
 
 AUTO = "auto"
-"""`data.batch_size` that is found by trial."""
+"""`data.batch_size` or `trainer.precision` that is found by trial."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -153,6 +153,8 @@ class TrainerConfig:
     accumulate: int = 1
     """Batches of each process that make one step of the optimiser."""
     precision: str = "32-true"
+    """32-true, bf16-mixed or 16-mixed. auto, in a training: bf16-mixed where this machine is faster with it, found by
+    trial, and kept by a training that goes on."""
     gradient_clip: float | None = None
     """Largest norm of the gradient; null: no limit."""
     validate_every: int | None = None
@@ -190,8 +192,8 @@ class TrainerConfig:
         if self.minutes is not None and self.max_steps is not None:
             raise InputError(f"trainer.minutes={self.minutes}, trainer.max_steps={self.max_steps}: give one of them")
         self._check_devices()
-        if self.precision not in PRECISIONS:
-            raise InputError(f"trainer.precision={self.precision}: must be one of {', '.join(PRECISIONS)}")
+        if self.precision not in (*PRECISIONS, AUTO):
+            raise InputError(f"trainer.precision={self.precision}: must be one of {', '.join((*PRECISIONS, AUTO))}")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise InputError(f"trainer.gradient_clip={self.gradient_clip}: must be positive, or null for no limit")
 

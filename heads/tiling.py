@@ -17,9 +17,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torchvision.ops import nms
 
 from heads.structures import Detections, LabelMask
+from heads.suppression import nms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

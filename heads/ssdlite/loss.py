@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
 from heads.ssdlite.config import BoxLoss, ClassLoss
 
@@ -45,6 +44,8 @@ def iou_loss(kind: BoxLoss, boxes_xyxy_rel: Tensor, wanted_xyxy_rel: Tensor) -> 
 
     Reference: arXiv:1902.09630 and arXiv:1911.08287.
     """
+    from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss  # slow to import, as `suppression` says
+
     loss = generalized_box_iou_loss if kind is BoxLoss.giou else complete_box_iou_loss
     summed: Tensor = loss(boxes_xyxy_rel * PIXELS, wanted_xyxy_rel * PIXELS, reduction="sum")
     return summed
@@ -53,6 +54,8 @@ def iou_loss(kind: BoxLoss, boxes_xyxy_rel: Tensor, wanted_xyxy_rel: Tensor) -> 
 def dense_class_loss(kind: ClassLoss, logits: Tensor, wanted: Tensor) -> Tensor:
     """Class loss (..., K) of logits (..., K) for wanted scores (..., K): of a positive's own class 1, or its IoU."""
     if kind is ClassLoss.focal:
+        from torchvision.ops import sigmoid_focal_loss
+
         focal: Tensor = sigmoid_focal_loss(logits, wanted, alpha=FOCAL_ALPHA, gamma=FOCAL_GAMMA)
         return focal
     scores = logits.detach().sigmoid() if kind is ClassLoss.varifocal else logits.sigmoid()

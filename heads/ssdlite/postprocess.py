@@ -9,10 +9,10 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import torch
-from torchvision.ops import nms
 
 from heads.ssdlite.config import Clip
 from heads.structures import Detections
+from heads.suppression import nms
 
 if TYPE_CHECKING:
     from torch import Tensor

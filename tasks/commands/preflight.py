@@ -15,7 +15,7 @@ from heads.ssdlite.head import SSDLite
 from heads.ssdlite.matcher import best_overlap
 from heads.structures import VOID
 from tasks.data.files.twins import twins
-from tasks.data.transforms.ssd import MIN_SIDE_PX
+from tasks.data.transforms.whole import MIN_SIDE_PX
 from tasks.evaluators.detection import log
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ def tune(*, deterministic: bool = False) -> None:
     """
     cv2.setNumThreads(1)
     torch.set_float32_matmul_precision("high")
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # saying it imports torch's compiler
+        torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS asks for then
     if sys.platform == "linux":

@@ -12,7 +12,7 @@ import torch
 from backbone.weights.tensorflow.checkpoint import read_checkpoint
 from tasks.data.sample import Sample
 from tasks.data.transforms.config import Interpolation
-from tasks.data.transforms.ssd import EvalTransform
+from tasks.data.transforms.whole import EvalTransform
 from tasks.predict import load, read_image
 from tests.real_data import NEEDED, ROOT
 

@@ -23,7 +23,7 @@ from tasks.data.loading.loaders import Loaders
 from tasks.data.loading.sampling import EvaluationSampler, TrainingSampler, TransformedData
 from tasks.data.loading.workers import clean_error, default_workers, start_worker
 from tasks.data.transforms.config import SSDTransformConfig
-from tasks.data.transforms.ssd import EvalTransform
+from tasks.data.transforms.whole import EvalTransform
 from tests.data.builders import box_entry, image_entry, sample, write_coco_split
 
 if TYPE_CHECKING:

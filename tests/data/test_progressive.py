@@ -18,7 +18,7 @@ from tasks.data.loading.sampling import TrainingSampler, TransformedData
 from tasks.data.transforms.build import growing_size, train_transform
 from tasks.data.transforms.config import ImageNetTransformConfig, SSDTransformConfig
 from tasks.data.transforms.growing import GrowingSize
-from tasks.data.transforms.ssd import EvalTransform
+from tasks.data.transforms.whole import EvalTransform
 from tests.data.builders import jpeg, picture
 from tests.e2e.command import tiny_run
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from backbone.errors import InputError
 from tasks.data.sample import Sample
-from tasks.data.transforms.deeplab import ScalingCrops, WholeImage
+from tasks.data.transforms.deeplab import ScalingCrops
+from tasks.data.transforms.whole import WholeImage
 from tests.data.builders import picture, sample
 
 VOID, FILL = 255, 128

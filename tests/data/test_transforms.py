@@ -14,7 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tasks.data.transforms.config import SSDTransformConfig
-from tasks.data.transforms.ssd import MASK_FILL, EvalTransform, TrainTransform
+from tasks.data.transforms.ssd import MASK_FILL, TrainTransform
+from tasks.data.transforms.whole import EvalTransform
 from tests.data.builders import sample
 
 if TYPE_CHECKING:

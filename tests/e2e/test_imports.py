@@ -1,4 +1,7 @@
-"""What a command imports: the frameworks of training take seconds to load, and nothing but training needs them."""
+"""What a command imports: frameworks of training take seconds to load, and nothing but training needs them.
+
+torch's compiler, which torchvision imports, takes longer than torch: who wants an image's boxes does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ import json, sys
 from hydra.core.global_hydra import GlobalHydra
 from tasks.run import main
 
+TRAINING = {"lightning", "pytorch_lightning", "torchmetrics", "tensorboard"}
+ANSWERING = TRAINING | {"torchvision", "torch._dynamo", "albumentations"}
 loaded = {}
 for name, words in json.loads(sys.argv[1]).items():
     sys.argv[1:] = words
@@ -27,9 +32,11 @@ for name, words in json.loads(sys.argv[1]).items():
         main()
     except SystemExit as left:
         assert not left.code, (name, left.code)
-    loaded[name] = sorted({"lightning", "pytorch_lightning", "torchmetrics", "tensorboard"} & set(sys.modules))
+    if name == "predict":
+        import tasks.commands.demo.job
+    loaded[name] = sorted((ANSWERING if name in ("evaluate", "predict") else TRAINING) & set(sys.modules))
 import tasks.commands.export.job
-loaded["export"] = sorted({"lightning", "pytorch_lightning", "torchmetrics", "tensorboard"} & set(sys.modules))
+loaded["export"] = sorted(TRAINING & set(sys.modules))
 print(json.dumps(loaded))
 """
 

@@ -26,7 +26,7 @@ from tasks.data.faults import collected
 from tasks.data.loading.workers import default_workers
 from tasks.data.splits import DataSplits
 from tasks.data.transforms.build import train_transform
-from tasks.data.transforms.ssd import MIN_SIDE_PX
+from tasks.data.transforms.whole import MIN_SIDE_PX
 from tasks.drawing.contact_sheet import spread
 from tasks.runs import folder as run_folder
 

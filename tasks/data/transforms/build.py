@@ -14,11 +14,10 @@ from tasks.data.transforms.config import (
     SSDTransformConfig,
     TestCrop,
 )
-from tasks.data.transforms.deeplab import ScalingCrops, WholeImage
 from tasks.data.transforms.growing import GrowingSize
 from tasks.data.transforms.imagenet import CentralPart, CentreCrop, RandomCrop
 from tasks.data.transforms.mixing import Mixing
-from tasks.data.transforms.ssd import EvalTransform, StretchedImage, TrainTransform
+from tasks.data.transforms.whole import EvalTransform, StretchedImage, WholeImage
 
 if TYPE_CHECKING:
     from tasks.data.sample import Transform
@@ -47,11 +46,15 @@ def train_transform(config: Any) -> Transform:
         return made
     match config:
         case SSDTransformConfig():
+            from tasks.data.transforms.ssd import TrainTransform  # albumentations is slow to import
+
             return TrainTransform(config)
         case ImageNetTransformConfig():
             jitter = ColourJitter() if config.photometric else None
             return RandomCrop(config.image_size, scale=(config.min_area, 1.0), flip=config.flip, jitter=jitter)
         case DeepLabTransformConfig():
+            from tasks.data.transforms.deeplab import ScalingCrops
+
             least, most = config.scales
             return ScalingCrops(
                 config.image_size, scales=(least, most), flip=config.flip, photometric=config.photometric

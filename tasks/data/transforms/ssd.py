@@ -1,4 +1,4 @@
-"""From a data set's image to the square that the model sees. The only module that knows albumentations.
+"""SSD's training images: from a data set's to the square that the model sees. Only here albumentations is known.
 
 Zoom-out and crop are one window on the image, and the window is resized once: a canvas of sixteen times the pixels is
 never made. Everything stays uint8.
@@ -20,8 +20,8 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
 from albumentations.core.type_definitions import Targets
 
-from tasks.data.transforms.config import Interpolation
-from tasks.data.transforms.resizing import resize, resize_by_area, resize_mask
+from tasks.data.transforms.resizing import resize_by_area, resize_mask
+from tasks.data.transforms.whole import MIN_SIDE_PX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,41 +40,10 @@ MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 CROP_SIDE = (0.3, 1.0)
 CROP_ASPECT = (0.5, 2.0)
 CROP_TRIALS = 50
-MIN_SIDE_PX = 1.0
-"""Boxes that are smaller than this at the model's size are no targets."""
 STEP_SEED = 0x9E3779B97F4A7C15
 """Steps that start from the same seed would decide alike: flipped images would always be those of changed hue."""
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 """The window that is just the image. Windows and boxes here are xyxy, as fractions of the image."""
-
-
-class EvalTransform:
-    """Stretch to `image_size` x `image_size` pixels, and nothing else.
-
-    Called like `TrainTransform`; there is no chance in it, so the seed does not matter.
-    """
-
-    def __init__(self, image_size: int, interpolation: Interpolation = Interpolation.area) -> None:
-        self.image_size = image_size
-        self.interpolation = interpolation
-
-    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
-        height, width = sample.image.shape[:2]
-        scale = np.array([self.image_size / width, self.image_size / height] * 2, dtype=np.float32)
-        boxes = np.clip(sample.boxes_xyxy_px * scale, 0, self.image_size)
-        return replace(
-            sample,
-            image=resize(sample.image, (self.image_size, self.image_size), self.interpolation),
-            boxes_xyxy_px=boxes,
-            mask=None if sample.mask is None else resize_mask(sample.mask, (self.image_size, self.image_size)),
-        )
-
-
-class StretchedImage(EvalTransform):
-    """Stretch as `EvalTransform`, but the mask stays that of the original, at which segmentation is measured."""
-
-    def __call__(self, sample: Sample, seed: int = 0) -> Sample:
-        return replace(super().__call__(replace(sample, mask=None)), mask=sample.mask)
 
 
 class WindowTransform:

@@ -13,7 +13,7 @@ from heads.deeplabv3.config import DeepLabV3Config
 from heads.linear.config import LinearConfig
 from heads.ssdlite.config import SSDLiteConfig
 from tasks.data.labels import LabelMap
-from tasks.data.transforms.ssd import EvalTransform
+from tasks.data.transforms.whole import EvalTransform
 from tasks.model import VisionModel
 from tasks.predictor import Predictor
 

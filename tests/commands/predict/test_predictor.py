@@ -9,7 +9,7 @@ import torch
 import tasks.predict
 from backbone.errors import InputError
 from heads.structures import Classification, Detections, LabelMask
-from tasks.data.transforms.deeplab import WholeImage
+from tasks.data.transforms.whole import WholeImage
 from tasks.drawing.predictions import Row, draw_panel, draw_predictions
 from tasks.predictor import best_classes
 from tests.commands.predict.models import NAMES, predictor

@@ -27,8 +27,10 @@ from benchmarks.timing import Compared
 from tasks.runs.provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGE = ["--size", "320", "--repeats", "4"]
 BENCHMARKS: dict[str, list[list[str]]] = {
-    "train_step": [[], ["--size", "320", "--repeats", "4"]],
+    "start": [[]],
+    "train_step": [[], LARGE, [*LARGE, "--tolerance", "0.05", "--words", "trainer.precision=bf16-mixed"]],
     "detection": [[]],
     "segmentation": [[]],
     "multitask": [[]],

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from backbone.blocks import Norm
 from heads.deeplabv3.aspp import ASPP
 from heads.deeplabv3.config import Aspp, DeepLabV3Config
+from heads.deeplabv3.decoder import Decoder
 from heads.segmentation.blocks import ConvNormReLU, pixel_classifier
 from heads.segmentation.head import SegmentationHead
 
@@ -41,7 +42,8 @@ class DeepLabV3(SegmentationHead):
     CLASS_ROWS = r"classifier\.(weight|bias)"
 
     def __init__(self, config: DeepLabV3Config, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
-        super().__init__(config, specs, taps={"tap": config.tap}, num_classes=num_classes)
+        taps = {"tap": config.tap} if config.skip is None else {"tap": config.tap, "skip": config.skip}
+        super().__init__(config, specs, taps=taps, num_classes=num_classes)
         spec = specs[config.tap]
         rates = config.atrous_rates or [rate // spec.stride for rate in RATES_AT_STRIDE_1]
         norm = Norm(config.bn_eps, config.bn_momentum)
@@ -51,11 +53,20 @@ class DeepLabV3(SegmentationHead):
         self.refine: nn.Module = nn.Identity()
         if config.refine:
             self.refine = ConvNormReLU(config.channels, config.channels, 3, norm=norm)
+        self.skip = config.skip
+        if config.skip is not None:
+            fine = specs[config.skip].channels
+            self.decoder = Decoder(
+                fine, config.skip_channels, config.channels, norm, aligned_corners=config.aligned_corners
+            )
         self.classifier = pixel_classifier(config.channels, num_classes)
 
     def forward(self, features: Features) -> Tensor:
-        """Logits (N, K, h, w), as coarse as the tapped map (N, C, h, w)."""
-        logits: Tensor = self.classifier(self.refine(self.dropout(self.aspp(features[self.config.tap]))))
+        """Logits (N, K, h, w), as coarse as the tapped map (N, C, h, w), or as the finer one of `head.skip`."""
+        projected = self.dropout(self.aspp(features[self.config.tap]))
+        if self.skip is not None:
+            projected = self.decoder(projected, features[self.skip])
+        logits: Tensor = self.classifier(self.refine(projected))
         return logits
 
     def convert_state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

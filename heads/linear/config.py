@@ -6,9 +6,10 @@ Reference: MobileNetV2, arXiv:1801.04381, Table 2 and section 6.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from backbone.errors import InputError
+from heads.class_weights import check_class_weights
 from heads.kinds import Kind
 
 
@@ -27,11 +28,18 @@ class LinearConfig:
     """Share of the pooled features that training leaves out."""
     label_smoothing: float = 0.1
     """Share of every label that is spread over all classes."""
+    class_weights: Any = None
+    """Weight of an image of each class in the cross entropy: a list, or `auto`, by how rare a class is in the training
+    set; null: one."""
+    calibrate: bool = False
+    """After training, divide the logits by the temperature at which the cross entropy on the validation images is
+    least, so that probabilities are nearer to shares of right predictions; it is kept in the classifier's weights."""
 
     def __post_init__(self) -> None:
         for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"head.{name}={getattr(self, name)}: must be in [0, 1)")
+        check_class_weights(self.class_weights)
         if self.hidden is not None and self.hidden < 0:
             raise InputError(
                 f"head.hidden={self.hidden}: must not be negative; 0 is no hidden layer, null the backbone's own"

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from backbone.blocks import ACTIVATIONS
 from backbone.errors import InputError
 from backbone.features import Activation
+from heads.class_weights import MOST, initial_class_weights
 from heads.distillation import soft_entropy
-from heads.head import Head
+from heads.head import Head, Losses
 from heads.structures import Classification, ClassificationTargets
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         specs: what the backbone offers.
         num_classes: K.
     Raises:
-        InputError: the backbone has no such tap.
+        InputError: the backbone has no such tap, or the number of class weights does not fit.
     """
 
     CLASS_ROWS = r"classifier\.(weight|bias)"
+    class_weights: Tensor
 
     def __init__(self, config: LinearConfig, specs: Mapping[str, FeatureSpec], *, num_classes: int) -> None:
         super().__init__()
@@ -47,6 +49,8 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
             raise InputError(f"head.tap={config.tap}: the backbone has no such feature; it has {', '.join(specs)}")
         self.config = config
         self.taps = [config.tap]
+        weights = torch.tensor(initial_class_weights(config.class_weights, num_classes))
+        self.register_buffer("class_weights", weights, persistent=False)
         spec = specs[config.tap]
         channels = spec.channels
         self.hidden: nn.Module = nn.Identity()
@@ -74,7 +78,12 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         return logits
 
     def loss(self, outputs: Tensor, targets: ClassificationTargets) -> dict[str, Tensor]:
-        """`class`: mean cross entropy with label smoothing; of mixed images, of both labels by their share."""
+        """`class`: mean cross entropy with label smoothing; of mixed images, of both labels by their share.
+
+        With `head.class_weights` the mean is weighted by the weight of every image's class.
+        """
+        if self.config.class_weights is not None:
+            return self._weighted_loss(outputs, targets)
 
         def entropy(labels: Tensor) -> Tensor:
             return F.cross_entropy(outputs.float(), labels, label_smoothing=self.config.label_smoothing)
@@ -83,6 +92,38 @@ class Linear(Head[Tensor, ClassificationTargets, Classification]):
         if targets.mixed_labels is not None and targets.share is not None:
             loss = targets.share * loss + (1 - targets.share) * entropy(targets.mixed_labels)
         return {"class": loss}
+
+    def _weighted_loss(self, outputs: Tensor, targets: ClassificationTargets) -> Losses:
+        weights = self.class_weights.float()
+
+        def sums(labels: Tensor) -> Tensor:
+            """Weighted cross entropy and weight of all images, (2,)."""
+            smoothing = self.config.label_smoothing
+            losses = F.cross_entropy(outputs.float(), labels, reduction="none", label_smoothing=smoothing)
+            return torch.stack([losses @ weights[labels], weights[labels].sum()])
+
+        total = sums(targets.labels)
+        if targets.mixed_labels is not None and targets.share is not None:
+            total = targets.share * total + (1 - targets.share) * sums(targets.mixed_labels)
+        loss, weight = total
+        return Losses({"class": loss / torch.where(weight > 0, weight, 1)}, normalizer=weight)
+
+    def weigh_classes(self, images: Tensor) -> None:
+        """Weights of the classes by their numbers of images (K,): the mean number of a class that occurs over theirs.
+
+        So that every class counts alike, between 0.1 and 10. A class that does not occur has 1.
+        """
+        weights = torch.ones(len(images))
+        occurs = images > 0
+        counts = images[occurs].double()
+        weights[occurs] = (counts.mean() / counts).clamp(1 / MOST, MOST).float()
+        self.class_weights.copy_(weights)
+
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the classifier's weights, and with them every logit, by a temperature above 0."""
+        with torch.no_grad():
+            for parameter in self.classifier.parameters():
+                parameter.div_(temperature)
 
     def distill(self, outputs: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """`class_distill`: mean divergence of the probabilities."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from backbone.errors import InputError
+from heads.class_weights import check_class_weights
 from heads.kinds import Kind
-
-AUTO = "auto"
-"""Value of `class_weights` that has them follow from the training set."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,6 +33,8 @@ class SegmentationConfig:
     set; null: one."""
     dice: float = 0.0
     """Weight of the Dice loss beside the cross entropy: every class that occurs in a batch counts alike. 0: none."""
+    lovasz: float = 0.0
+    """Weight of the Lovász-Softmax loss, which stands for the IoU, beside the cross entropy. 0: none."""
     bn_eps: float = 1e-5
     bn_momentum: float = 0.03
     """Share of the new batch in the running statistics, as in PyTorch."""
@@ -42,19 +42,11 @@ class SegmentationConfig:
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise InputError(f"head.channels={self.channels}: must be at least 1")
-        if self.class_weights not in (None, AUTO) and not _are_weights(self.class_weights):
-            raise InputError(
-                f"head.class_weights={self.class_weights}: must be {AUTO}, or numbers that are finite and not negative"
-            )
-        if not 0 <= self.dice < math.inf:
-            raise InputError(f"head.dice={self.dice}: must be finite and not negative")
+        check_class_weights(self.class_weights)
+        for name in ("dice", "lovasz"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"head.{name}={getattr(self, name)}: must be finite and not negative")
         if not self.bn_eps > 0:
             raise InputError(f"head.bn_eps={self.bn_eps}: must be positive")
         if not 0 < self.bn_momentum <= 1:
             raise InputError(f"head.bn_momentum={self.bn_momentum}: must be in (0, 1]; it is 1 - decay")
-
-
-def _are_weights(given: Any) -> bool:
-    return isinstance(given, list) and all(
-        isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight < math.inf for weight in given
-    )

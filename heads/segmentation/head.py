@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbone.errors import InputError
+from heads.class_weights import MOST, initial_class_weights
 from heads.distillation import soft_entropy
 from heads.head import Head, Losses
-from heads.segmentation.config import AUTO
 from heads.segmentation.dice import dice_loss
+from heads.segmentation.lovasz import lovasz_loss
 from heads.segmentation.upsample import label_mask, matrix
 from heads.structures import VOID, LabelMask, SegmentationTargets
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from backbone.features import FeatureSpec
     from heads.segmentation.config import SegmentationConfig
-
-MOST = 10.0
-"""Largest weight that a rare class gets."""
 
 
 class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
@@ -48,10 +46,7 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
                 raise InputError(f"head.{option}={tap}: the backbone has no such feature; it has {', '.join(specs)}")
         if not 1 <= num_classes <= VOID:
             raise InputError(f"num_classes={num_classes}: must be 1 .. {VOID}; label {VOID} of a mask is ignored")
-        given = config.class_weights
-        weights = [1.0] * num_classes if given is None or given == AUTO else list(given)
-        if len(weights) != num_classes:
-            raise InputError(f"head.class_weights={weights}: must be {num_classes} numbers, one for each class")
+        weights = initial_class_weights(config.class_weights, num_classes)
         self.config = config
         self.taps = list(taps.values())
         self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
@@ -59,7 +54,8 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
     def loss(self, outputs: Tensor, targets: SegmentationTargets) -> Losses:
         """`pixel`: mean cross entropy over the pixels of the batch that are not ignored; zero if all are.
 
-        With `head.dice` also `dice`, times that weight; see `dice_loss`.
+        With `head.dice` also `dice`, with `head.lovasz` also `lovasz`, each times that weight; see `dice_loss` and
+        `lovasz_loss`.
 
         Logits are interpolated to the masks image by image, by matrix products: on a CPU several times faster than
         interpolating the batch, and deterministic on every device.
@@ -86,6 +82,8 @@ class SegmentationHead(Head[Tensor, SegmentationTargets, LabelMask]):
             named = {"pixel": torch.stack(losses).sum() / torch.where(weight > 0, weight, 1)}
             if self.config.dice > 0:
                 named["dice"] = self.config.dice * dice_loss(logits, masks, rows, columns)
+            if self.config.lovasz > 0:
+                named["lovasz"] = self.config.lovasz * lovasz_loss(logits, masks, rows, columns)
         return Losses(named, normalizer=weight)
 
     def weigh_classes(self, shares: Tensor) -> None:

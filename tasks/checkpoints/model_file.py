@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FORMAT = "trident-1"
 OBJECT_SIDE = "object_side_px"
 """Key of `provenance`: side of the training objects' middle one by size, in pixels of its image."""
+CALIBRATION = "calibration"
+"""Key of `provenance`: by head, the temperature that its logits were divided by, and the calibration error on the
+validation images before and after."""
 GROUPS = ("task", "backbone", "head", "transform", "data")
 """Configuration groups whose option a checkpoint and an exported file remember; data last."""
 

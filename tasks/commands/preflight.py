@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from heads.segmentation.config import AUTO as SEGMENTATION_AUTO
+from heads.class_weights import AUTO as AUTO_WEIGHTS
+from heads.linear.head import Linear
 from heads.segmentation.head import SegmentationHead
 from heads.ssdlite.box_coder import to_xyxy
 from heads.ssdlite.config import AUTO
@@ -20,9 +21,10 @@ from tasks.evaluators.detection import log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from tasks.data.labels import LabelMap
-    from tasks.data.splits import DataSplits, DetectionData, Images, JointSplits
+    from tasks.data.splits import ClassificationData, DataSplits, DetectionData, Images, JointSplits
     from tasks.model import VisionModel
 
 
@@ -70,17 +72,26 @@ def fit_default_boxes(model: VisionModel, splits: DataSplits | JointSplits) -> N
 
 
 def weigh_classes(model: VisionModel, splits: DataSplits | JointSplits) -> None:
-    """Weigh the classes of segmentation heads with `head.class_weights=auto` by the masks of the training set."""
+    """Weigh the classes of heads with `head.class_weights=auto` by the labels or masks of the training set."""
     for name, head in model.heads.items():
-        if isinstance(head, SegmentationHead) and head.config.class_weights == SEGMENTATION_AUTO:
-            images = splits.of(name).train
-            some = np.random.default_rng(0).permutation(len(images))[:WEIGHED_IMAGES]
-            masks = [cast("NDArray[np.uint8]", images[index].mask) for index in some]
-            counts = torch.from_numpy(np.stack([np.bincount(mask.ravel(), minlength=VOID + 1) for mask in masks]))
-            counts = counts[:, : len(head.class_weights)].double()
-            there = counts.sum(dim=1, keepdim=True) * (counts > 0)
-            head.weigh_classes((counts.sum(dim=0) / there.sum(dim=0).clamp(min=1)).float())
-            log.info("class weights: %s", [f"{weight:.2g}" for weight in head.class_weights.tolist()])
+        if not isinstance(head, Linear | SegmentationHead) or head.config.class_weights != AUTO_WEIGHTS:
+            continue
+        if isinstance(head, Linear):
+            classes = cast("ClassificationData", splits.of(name).train).classes()
+            head.weigh_classes(torch.from_numpy(np.bincount(classes, minlength=len(head.class_weights))))
+        else:
+            head.weigh_classes(_shares_of_pixels(splits.of(name).train, len(head.class_weights)))
+        log.info("class weights: %s", [f"{weight:.2g}" for weight in head.class_weights.tolist()])
+
+
+def _shares_of_pixels(images: Images, num_classes: int) -> Tensor:
+    """(K,) share of every class in the pixels of the images where it occurs, of at most `WEIGHED_IMAGES`."""
+    some = np.random.default_rng(0).permutation(len(images))[:WEIGHED_IMAGES]
+    masks = [cast("NDArray[np.uint8]", images[index].mask) for index in some]
+    counts = torch.from_numpy(np.stack([np.bincount(mask.ravel(), minlength=VOID + 1) for mask in masks]))
+    counts = counts[:, :num_classes].double()
+    there = counts.sum(dim=1, keepdim=True) * (counts > 0)
+    return (counts.sum(dim=0) / there.sum(dim=0).clamp(min=1)).float()
 
 
 def report_small(data: DetectionData, image_size: int) -> None:

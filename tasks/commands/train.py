@@ -13,10 +13,11 @@ import torch
 
 from heads.ssdlite.head import SSDLite
 from heads.tiling import object_side
-from tasks.checkpoints.model_file import OBJECT_SIDE, _header, check_labels, save_model
+from tasks.checkpoints.model_file import OBJECT_SIDE, _header, check_labels
 from tasks.commands.budget import steps_within
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.fitting import IMAGES, asks_trials, with_trials
+from tasks.commands.last_and_best import write_weights
 from tasks.commands.preflight import fit_default_boxes, report_coverage, report_leak, report_small, weigh_classes
 from tasks.config.run import Task
 from tasks.config.training import LoggerConfig, OnNonfinite
@@ -153,10 +154,7 @@ def _train(
             model = _start(builder, splits, labels, trainer)
         else:
             break
-    if keeper.best and group.is_first():  # the others get them when the evaluation begins
-        task.load_state_dict(keeper.best_weights())
-    if group.is_first():
-        save_model(folder / "model.safetensors", model, header)
+    write_weights(folder, task, keeper, header, evaluators, data, builder.device, trainer.precision)
     evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale)
     if keeper.is_done and group.is_first():
         claim.note(finished=True)

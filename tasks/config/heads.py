@@ -92,6 +92,12 @@ def check_heads(task: str, mode: str, heads: Mapping[Any, Any], data: Any) -> No
         if _is_mixed(data):
             raise InputError(f"data=mixed: needs task={MANY}; task={task} learns from one data set")
         return
+    parts = {f"parts.{name}.": part for name, part in (getattr(data, "parts", None) or {}).items()}
+    for where, one in {"": data, **parts}.items():
+        if strength := getattr(one, "balanced_sampling", 0):
+            raise InputError(
+                f"data.{where}balanced_sampling={strength:g}: needs one head, which says what is rare; leave it out"
+            )
     if mode == "inspect":
         raise InputError(
             f"mode=inspect task={MANY}: looks at one data set at a time; name the task of one head and its"

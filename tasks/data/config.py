@@ -42,6 +42,10 @@ class DataConfig:
     """Processes that prepare batches, per device; 0 prepares them in the training process. None: by the cores."""
     timeout: float | None = 600.0
     """Seconds that a batch may take to come from those processes before the run ends with an error; null: any time."""
+    balanced_sampling: float = 0.0
+    """How much more often images of rare classes are seen in training: in proportion to f^-value, where f is the share
+    of the images that show their rarest class, at most ten times as often as others. 1: all classes of a classifier
+    equally often; 0.5: in between; 0: every image once in a pass."""
     bad_boxes: BadBoxes = BadBoxes.error
     outside_root: bool = False
     """Read files also where a name or a link leads out of the data's folder. For data that you trust."""
@@ -54,6 +58,8 @@ class DataConfig:
         _check_at_least("epochs", self.epochs, 1)
         if self.workers is not None:
             _check_at_least("workers", self.workers, 0)
+        if not 0 <= self.balanced_sampling <= 1:
+            raise InputError(f"data.balanced_sampling={self.balanced_sampling:g}: must be from 0 to 1")
         if self.timeout is not None and not self.timeout > 0:
             raise InputError(f"data.timeout={self.timeout}: must be positive, or null for no limit")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tasks.checkpoints.model_file import Header, is_foreign, read_header
+from tasks.checkpoints.model_file import CALIBRATION, Header, is_foreign, read_header
 from tasks.report.html import Html, tag
 from tasks.report.metrics import amounts, folded
 from tasks.runs.log import duration
@@ -136,6 +136,7 @@ def _rows(weights: Weights, run: RunFacts, sizes: Mapping[str, int]) -> list[tup
             ("trained on", _data(trained, choices)),
             ("training", _training(trained, optim, trainer)),
         ]
+        rows += _calibration(header.provenance.get(CALIBRATION))
     elif run.checkpoint is not None:
         rows.append(("weights", f"{run.checkpoint}, evaluated as they are"))
     elif run.predictions is not None:
@@ -153,6 +154,20 @@ def _rows(weights: Weights, run: RunFacts, sizes: Mapping[str, int]) -> list[tup
         )
     )
     rows.append(("CPU time", duration(time.process_time())))
+    return rows
+
+
+def _calibration(found: Any) -> list[tuple[str, str]]:
+    """What fitted temperatures did, by head, as the header of a checkpoint has it; which may be anybody's."""
+    rows = []
+    for head, of_head in (found if isinstance(found, dict) else {}).items():
+        values = [of_head.get(key) for key in ("temperature", "error_before", "error_after")]
+        if all(isinstance(value, float) for value in values):
+            temperature, before, after = values
+            said = (
+                f"logits of {head} divided by {temperature:.3f}: calibration error on val {before:.4f} -> {after:.4f}"
+            )
+            rows.append(("calibration", said))
     return rows
 
 

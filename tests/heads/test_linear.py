@@ -19,7 +19,7 @@ from heads.structures import ClassificationTargets
 SPECS = {"last": FeatureSpec(16, 32)}
 
 
-def head(num_classes: int = 4, **values: float):
+def head(num_classes: int = 4, **values: object):
     return build_head(LinearConfig(**values), SPECS, num_classes=num_classes, image_size=64)
 
 
@@ -73,3 +73,40 @@ def test_foreign_weights_without_a_classifier_give_nothing() -> None:
 def test_bad_values(values: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         head(**values)
+
+
+def test_weighted_loss_is_pytorch_s_weighted_mean() -> None:
+    weights = [0.5, 1.0, 2.0, 4.0]
+    logits, labels, others = torch.randn(3, 4), torch.tensor([0, 3, 1]), torch.tensor([2, 2, 0])
+    weighted = head(class_weights=weights, label_smoothing=0.0)
+    losses = weighted.loss(logits, ClassificationTargets(labels))
+    torch.testing.assert_close(losses["class"], F.cross_entropy(logits, labels, torch.tensor(weights)))
+    assert losses.normalizer.item() == 0.5 + 4.0 + 1.0
+    both = weighted.loss(logits, ClassificationTargets(labels, others, torch.tensor(0.3)))["class"]
+    one, other = (F.cross_entropy(logits, of, torch.tensor(weights), reduction="sum") for of in (labels, others))
+    torch.testing.assert_close(both, (0.3 * one + 0.7 * other) / (0.3 * 5.5 + 0.7 * 4.5))
+
+
+def test_weights_of_classes_are_the_mean_number_of_images_over_theirs() -> None:
+    weighted = head(class_weights="auto")
+    assert weighted.class_weights.tolist() == [1.0, 1.0, 1.0, 1.0]
+    weighted.weigh_classes(torch.tensor([10, 30, 0, 20]))  # scikit-learn's "balanced" of three classes: 60 / (3 n)
+    assert weighted.class_weights.tolist() == pytest.approx([2.0, 2 / 3, 1.0, 1.0])
+    weighted.weigh_classes(torch.tensor([1, 1000, 1000, 1000]))
+    assert weighted.class_weights[0].item() == 10.0
+    assert "class_weights" not in weighted.state_dict()
+
+
+def test_bad_class_weights_are_named() -> None:
+    with pytest.raises(InputError, match=r"head.class_weights=\[1.0, 2.0\]: must be 4 numbers, one for each class"):
+        head(class_weights=[1.0, 2.0])
+    with pytest.raises(InputError, match=r"head.class_weights=some: must be auto, or numbers that are finite"):
+        LinearConfig(class_weights="some")
+
+
+def test_divided_logits_keep_their_order() -> None:
+    divided = head(dropout=0.0)
+    features = {"last": torch.randn(5, 16, 3, 3)}
+    before = divided(features)
+    divided.divide_logits(2.5)
+    torch.testing.assert_close(divided(features), before / 2.5)

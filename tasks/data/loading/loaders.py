@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from tasks.data.datasets.mixed import MixedData
+from tasks.data.loading.balanced import classes_of_images, draws
 from tasks.data.loading.collate import Collate
 from tasks.data.loading.mixed import MixedSampler, shares
 from tasks.data.loading.progressive import ProgressiveSampler
@@ -20,10 +23,15 @@ from tasks.data.transforms.build import evaluation_transform, growing_size, trai
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tasks.data.config import DataConfig
     from tasks.data.sample import Transform
-    from tasks.data.splits import DataSplits, Images, JointSplits
+    from tasks.data.splits import DataSplits, Images, JointSplits, VisionData
     from tasks.data.transforms.config import TransformConfig
+
+log = logging.getLogger(__name__)
 
 
 class Loaders:
@@ -72,6 +80,7 @@ class Loaders:
         self._rank = (rank, world_size)
         self._local_world_size = local_world_size
         self._workers = config.workers if workers is None else workers
+        self._kinds = list(kinds.values())
         self._start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
@@ -109,8 +118,18 @@ class Loaders:
             share = shares(list(source.sizes), ratio, self.batch_size)
             return MixedSampler(list(source.sizes.values()), list(share.values()), self.seed, *self._rank)
         if sizes is None or self.steps is None:
-            return TrainingSampler(*plan)
-        return ProgressiveSampler(*plan, sizes=sizes, steps=self.steps)
+            return TrainingSampler(*plan, expected=self._expected)
+        return ProgressiveSampler(*plan, sizes=sizes, steps=self.steps, expected=self._expected)
+
+    @cached_property
+    def _expected(self) -> NDArray[np.float64] | None:
+        """How often each training image is seen in a pass, on average; None: once."""
+        strength = getattr(self.config, "balanced_sampling", 0.0)
+        if not strength:
+            return None
+        found = draws(classes_of_images(cast("VisionData", self.splits.train), self._kinds[0]), strength)
+        log.info("balanced sampling: an image is seen %.2g to %.2g times in a pass", found.min(), found.max())
+        return found
 
     def evaluation(self, source: Images) -> DataLoader[Any]:
         """Every image of a split once, in its order."""

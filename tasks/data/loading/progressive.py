@@ -16,6 +16,9 @@ from tasks.data.loading.sampling import TrainingSampler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tasks.data.transforms.growing import GrowingSize
 
 
@@ -29,9 +32,18 @@ class ProgressiveSampler(TrainingSampler):
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, rank: int, world_size: int, *, sizes: GrowingSize, steps: int
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+        *,
+        sizes: GrowingSize,
+        steps: int,
+        expected: NDArray[np.float64] | None = None,
     ) -> None:
-        super().__init__(length, batch_size, seed, rank, world_size)
+        super().__init__(length, batch_size, seed, rank, world_size, expected=expected)
         self._sizes = sizes
         self._steps = steps
 

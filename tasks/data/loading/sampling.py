@@ -9,10 +9,13 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from tasks.data.files.encoded import EncodedData, EncodedTransform
+from tasks.data.loading.balanced import drawn
 from tasks.data.sample import SizedTransform, Transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from tasks.data.loading.mixed import MixedSampler
     from tasks.data.sample import Sample
@@ -51,21 +54,32 @@ class TrainingSampler(Sampler["tuple[int, ...]"]):
 
     Every rank gets the same number; the last few ranks repeat images of the first ones where images do not divide.
     A last batch of one image, which batch normalisation cannot use, gets a second image of the epoch; so each image
-    is seen in every epoch and none is dropped.
+    is seen in every epoch and none is dropped, unless `expected` says otherwise.
 
     Args:
         length: images of the split.
         batch_size: per rank.
         seed: of the whole run.
         rank, world_size: this process and the number of processes that share an epoch.
+        expected: (length,) how often each image is seen in an epoch, on average; None: once.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        expected: NDArray[np.float64] | None = None,
+    ) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.expected = expected
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,7 +92,8 @@ class TrainingSampler(Sampler["tuple[int, ...]"]):
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = np.resize(rng.permutation(self.length), len(self) * self.world_size)
+        order = rng.permutation(self.length) if self.expected is None else drawn(self.expected, rng)
+        order = np.resize(order, len(self) * self.world_size)
         seeds = rng.integers(0, 2**32, len(order))
         mine = slice(self.rank, None, self.world_size)
         return iter(list(zip(order[mine].tolist(), seeds[mine].tolist(), strict=True)))

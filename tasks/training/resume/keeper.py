@@ -64,6 +64,7 @@ class CheckpointCallback(Callback):
 
     Attributes:
         best: the best evaluation so far.
+        step: after which the training ended; 0 before that.
         is_done: whether the last step was taken.
         ends_early: whether the step that was just taken is to be the last.
         checkpoints, average, resumed: as given.
@@ -85,6 +86,7 @@ class CheckpointCallback(Callback):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.best = resumed.best if resumed else None
+        self.step = resumed.place.step if resumed else 0
         self.is_done = resumed is not None and resumed.place.step >= int(facts["steps"])
         self._is_longer = resumed is not None and resumed.facts["steps"] != facts["steps"]
         self.ends_early = False
@@ -153,6 +155,7 @@ class CheckpointCallback(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         here = Position.after(trainer)
+        self.step = here.step
         if here.step >= trainer.max_steps or self.ends_early:
             self.save(trainer, here)
             self.is_done = True

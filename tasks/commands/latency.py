@@ -60,7 +60,7 @@ def latency(job: Job, section: LatencyConfig) -> None:
     if table.is_elsewhere:
         log.info("sum of the pieces: %.3f ms on %s; the whole network is not timed here", total, table.about["machine"])
     else:
-        whole = watch.network(model, size)
+        (whole,) = watch.networks([model], size)
         result |= {"whole": asdict(whole), "error": total / whole.fast - 1}
         log.info(
             "sum of the pieces: %.3f ms; whole network: %.3f ms (quartiles %.3f .. %.3f): the sum is %+.1f %% off",

@@ -72,14 +72,20 @@ class ExportConfig:
     compared_images: int = 8
     """Over which the largest difference of the outputs is taken."""
     passes: int = 30
-    """Timed for every latency; the median is what counts."""
+    """Timed for every latency; the median is what counts. 0: nothing is timed, and memory is not measured."""
+    layers: bool = False
+    """int8 of ONNX and LiteRT only: measure for every layer how much of what it gives out is lost in 8 bits."""
     runtime: str | None = None
     """export=web only: a folder with ONNX Runtime Web's files; null: npm fetches them."""
 
     def __post_init__(self) -> None:
-        for name in ("calibration_images", "compared_images", "passes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"export.{name}={getattr(self, name)}: must be at least 1")
+        for name, least in (("calibration_images", 1), ("compared_images", 1), ("passes", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"export.{name}={getattr(self, name)}: must be at least {least}")
+        if self.layers and self.precision is not Precision.int8:
+            raise InputError(f"export.layers=true: needs export.precision=int8, not {self.precision.value}")
+        if self.layers and self.format is Format.executorch:
+            raise InputError("export.layers=true: needs export=onnx, web or litert: no value can be read inside a .pte")
         if self.runtime is not None and self.format is not Format.web:
             raise InputError(f"export.runtime={self.runtime}: needs export=web, not {self.format.value}")
         for name, is_plain in (("batch", self.batch is Batch.single), ("end", self.end is End.boxes)):

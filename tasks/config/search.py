@@ -89,6 +89,11 @@ class NetAdaptConfig(SearchConfig):
     """Factor of that share from one iteration to the next."""
     short_steps: int = 30
     """Fine-tuning of every proposal."""
+    scratch_steps: int = 0
+    """Training of the result, and of the control, from weights by chance, beside the long fine-tuning; 0: there is
+    none."""
+    scratch_learning_rate: float = 0.05
+    """Of that training."""
     distill_weight: float = 0.0
     """Weight of what the starting network says, beside the labels, in every fine-tuning; 0: it is not asked."""
 
@@ -96,7 +101,9 @@ class NetAdaptConfig(SearchConfig):
         SearchConfig.__post_init__(self)
         check_share("first_step", self.first_step, 0.5)
         check_share("step_decay", self.step_decay, 1)
-        check_least(self, 0, "short_steps", "distill_weight")
+        check_least(self, 0, "short_steps", "scratch_steps", "distill_weight")
+        if not self.scratch_learning_rate > 0:
+            raise InputError(f"search.scratch_learning_rate={self.scratch_learning_rate}: must be positive")
 
 
 @dataclass(kw_only=True, slots=True)

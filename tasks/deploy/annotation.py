@@ -7,6 +7,7 @@ behind its activation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,8 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from tasks.deploy.rounding import SWISH_ZERO
+
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
@@ -28,6 +31,7 @@ ACTIVATIONS = {
     aten.hardtanh.default, aten.hardtanh_.default, aten.relu.default, aten.relu_.default, aten.relu6.default,
     aten.relu6_.default, aten.clamp.default,
 }  # fmt: skip
+SWISHES = {aten.hardswish.default, aten.hardswish_.default}
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PASSING = {aten.mean.dim, aten.permute.default, aten.expand.default, aten.cat.default, aten.pad.default,
            aten.constant_pad_nd.default, aten.flatten.using_ints}  # fmt: skip
@@ -57,6 +61,17 @@ LEVELS = FixedQParamsQuantizationSpec(
 """Grey levels less the middle one."""
 
 
+class _SwishRange(MinMaxObserver):  # type: ignore[misc]
+    """Range of what goes into hard swish, which is 0 for all that is below -3: steps there would be wasted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        super().forward(x.clamp_min(SWISH_ZERO))
+        return x
+
+
+BEFORE_SWISH = replace(ACTIVATION, observer_or_fake_quant_ctr=_SwishRange.with_args(eps=2**-12))
+
+
 class EightBits(Quantizer):  # type: ignore[misc]
     """Signed 8 bits: weights with a scale for each output channel, activations with one and a zero point."""
 
@@ -80,10 +95,15 @@ class EightBits(Quantizer):  # type: ignore[misc]
 def _annotate(first: Node, last: Node, inputs: dict[int, Any]) -> None:
     """Round what comes into `first` and what leaves `last`, and nothing between them."""
     wanted = {first.args[place]: spec for place, spec in inputs.items()}
-    output = None if last is not first else ACTIVATION
+    output = None if last is not first else BEFORE_SWISH if _before_swish(first) else ACTIVATION
     first.meta["quantization_annotation"] = QuantizationAnnotation(wanted, output, _annotated=True)
     if last is not first:
         last.meta["quantization_annotation"] = QuantizationAnnotation({}, ACTIVATION, _annotated=True)
+
+
+def _before_swish(node: Node) -> bool:
+    users = list(node.users)
+    return len(users) == 1 and users[0].target in SWISHES
 
 
 def _end_of(node: Node) -> Node:

@@ -11,12 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbone.errors import InputError
 from tasks.config.export import Precision
 from tasks.deploy.header import appended as with_header
 from tasks.deploy.quiet import overheard, quiet
+from tasks.deploy.rounding import SWISH_ZERO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,6 +34,7 @@ SIGNATURE = "serving_default"
 INPUT = "args_0"
 TAIL = "tasks.deploy.endings|serving_default_output"
 """In the names of what operators behind the heads give out."""
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 NOT_LAYERS = (
     "OUTPUT", "ADD", "SUB", "MUL", "DIV", "SOFTMAX", "LOGISTIC", "CONCATENATION", "SLICE", "STRIDED_SLICE", "SPLIT",
     "TRANSPOSE", "RESHAPE", "MAXIMUM", "RESIZE_BILINEAR", "PACK", "UNPACK", "GATHER", "BROADCAST_TO",
@@ -84,6 +87,53 @@ class Runtime:
         return [found[name] for name in self.outputs]
 
 
+def layer_outputs(content: bytes, names: Sequence[str], images: Sequence[Image]) -> Iterator[dict[str, NDArray[Any]]]:
+    """See `layers.Probe`. A file has its layers in the order in which they were met, without their names."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    ends = _ends(content)
+    if len(ends) != len(names):
+        raise InputError(f"export.layers=true: the file has {len(ends)} layers, and the model {len(names)}")
+    with overheard():
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+        run = interpreter.get_signature_runner(SIGNATURE)
+        details = {one["index"]: one["quantization"] for one in interpreter.get_tensor_details()}
+        for image in images:
+            run(**{INPUT: image[None]})
+            yield {
+                name: _in_float(interpreter.get_tensor(end), *details[end])
+                for name, end in zip(names, ends, strict=True)
+            }
+
+
+def _in_float(values: NDArray[Any], scale: float, zero: int) -> NDArray[Any]:
+    return values if not scale else scale * (values.astype("float32") - zero)
+
+
+def _ends(content: bytes) -> list[int]:
+    """Places of the tensors that the layers give out, behind their activations, in order."""
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
+
+    model = flatbuffer.read_model(bytearray(content))
+    kinds = flatbuffer.TFL_OP_CODE_TO_NAME
+    (graph,) = model.subgraphs
+    operators = [(kinds.get(model.operatorCodes[one.opcodeIndex].builtinCode), one) for one in graph.operators]
+    ends = []
+    for kind, operator in operators:
+        if kind in LAYERS:
+            end = operator.outputs[0]
+            takers = [(of, one) for of, one in operators if end in one.inputs]
+            if [of for of, _ in takers] == ["HARD_SWISH"]:
+                end = takers[0][1].outputs[0]
+            ends.append(int(end))
+    return ends
+
+
 def _quantized(content: bytes, recipe: Any, images: Sequence[Image] | None) -> bytes:
     """The model after a recipe. Ranges are the widest that were seen: the tool's own, a moving average, lose them."""
     from ai_edge_quantizer import calibrator, quantizer
@@ -95,8 +145,26 @@ def _quantized(content: bytes, recipe: Any, images: Sequence[Image] | None) -> b
             watch = calibrator.Calibrator(content, num_threads=1, qsv_update_func=min_max_update)
             watch.calibrate({SIGNATURE: [{INPUT: image[None]} for image in images]}, recipe)
             ranges = watch.get_model_qsvs()
+            _cut_before_swish(content, ranges)
         tool = quantizer.Quantizer(content, recipe.get_quantization_recipe())
         return bytes(tool.quantize(ranges).quantized_model)
+
+
+def _cut_before_swish(content: bytes, ranges: dict[str, Any]) -> None:
+    """Let ranges of what goes into hard swish, and nowhere else, begin where that is 0; in place."""
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
+
+    model = flatbuffer.read_model(bytearray(content))
+    (graph,) = model.subgraphs
+    takers: dict[int, list[Any]] = {}
+    for operator in graph.operators:
+        kind = flatbuffer.TFL_OP_CODE_TO_NAME.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+        for tensor in operator.inputs:
+            takers.setdefault(int(tensor), []).append(kind)
+    for tensor, kinds in takers.items():
+        name = flatbuffer.get_tensor_name(graph.tensors[tensor])
+        if kinds == ["HARD_SWISH"] and name in ranges:
+            ranges[name]["min"] = ranges[name]["min"].clip(min=SWISH_ZERO)
 
 
 def _in_8_bits() -> Any:

@@ -7,11 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbone.errors import InputError
 from tasks.config.export import Precision
 from tasks.deploy.endings import FewBoxes
 from tasks.deploy.header import ENTRY, MIDDLE
 from tasks.deploy.onnx_suppression import suppress
 from tasks.deploy.quiet import quiet
+from tasks.deploy.rounding import SWISH_ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +32,7 @@ INPUT = "image"
 CENTRED = ("Cast", "Sub", "Transpose")
 """How a graph starts whose scaling is in its first layer."""
 LAYERS = {"Conv", "Gemm", "MatMul"}
+ACTIVATIONS = {"Clip", "Relu", "HardSwish", "HardSigmoid"}
 QUANTIZED = [*sorted(LAYERS), "Add", "Clip", "Relu", "ReduceMean", "Concat", "Resize", "Expand"]
 """Operators that compute in 8 bits, where they lie between layers."""
 
@@ -72,10 +75,11 @@ def quantize(graph: ExportGraph, images: Sequence[Pixels]) -> bytes:
 
     content = convert(graph, Precision.fp32)
     model = onnx.load_from_string(content)
+    _cut_before_swish(model)
     levels = _levels(model)
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        source.write_bytes(content)
+        onnx.save(model, source)
         q.quantize_static(
             source,
             target,
@@ -125,6 +129,51 @@ class Runtime:
         """What comes out for an image (1, H, W, 3), in the order of `names`."""
         found: list[NDArray[Any]] = self.session.run(self.names, {INPUT: image})
         return found
+
+
+def layer_outputs(content: bytes, names: Sequence[str], images: Sequence[Pixels]) -> Iterator[dict[str, NDArray[Any]]]:
+    """See `layers.Probe`. Layers are known by the names of their weights."""
+    import onnx
+    from onnxruntime.quantization import qdq_loss_debug as debug
+
+    ends = _ends(onnx.load_from_string(content), set(names))
+    if ends.keys() != set(names):
+        raise InputError(f"export.layers=true: layer {min(ends.keys() ^ set(names))} is not in the file")
+    with tempfile.TemporaryDirectory() as folder:
+        source, augmented = Path(folder) / "model.onnx", Path(folder) / "augmented.onnx"
+        source.write_bytes(content)
+        with quiet():
+            debug.modify_model_output_intermediate_tensors(str(source), str(augmented))
+        for image in images:
+            with quiet():
+                found = debug.collect_activations(str(augmented), [{INPUT: image[None]}])
+            yield {name: found[tensor][0] for name, tensor in ends.items()}
+
+
+def _ends(model: Any, names: set[str]) -> dict[str, str]:
+    """By layer, the tensor behind its activation, and behind its rounding where there is one."""
+    takers = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            takers[name].append(node)
+    ends = {}
+    for node in model.graph.node:
+        layer = node.input[1].removesuffix("_DequantizeLinear_Output") if node.op_type in LAYERS else ""
+        layer = layer.removeprefix("model.").removesuffix(".weight")
+        if layer not in names:
+            continue
+        tensor = node.output[0]
+        while _goes_on(takers[tensor]):
+            tensor = takers[tensor][0].output[0]
+        ends[layer] = tensor
+    return ends
+
+
+def _goes_on(takers: Sequence[Any]) -> bool:
+    kinds = [node.op_type for node in takers]
+    if kinds in ([kind] for kind in ACTIVATIONS | {"QuantizeLinear"}):
+        return True
+    return bool(kinds) and set(kinds) == {"DequantizeLinear"}
 
 
 class _Reader:
@@ -189,6 +238,26 @@ def _levels(model: Any) -> dict[str, Any]:
         return {}
     step = {"scale": np.array(1.0, np.float32), "zero_point": np.array(MIDDLE, np.uint8)}
     return {"TensorQuantOverrides": {entry[-1].output[0]: [{"quant_type": QuantType.QUInt8, **step}]}}
+
+
+def _cut_before_swish(model: Any) -> None:
+    """Cut what goes from a layer into hard swish where that is 0, which changes nothing: the range of its 8 bits then
+    begins there, and the quantiser removes the cut again.
+    """
+    from onnx import TensorProto, helper
+
+    producer = {name: node for node in model.graph.node for name in node.output}
+    swishes = [
+        node for node in model.graph.node if node.op_type == "HardSwish" and producer[node.input[0]].op_type in LAYERS
+    ]
+    if not swishes:
+        return
+    model.graph.initializer.append(helper.make_tensor("swish_zero", TensorProto.FLOAT, [], [SWISH_ZERO]))
+    for swish in swishes:
+        name = f"{swish.input[0]}_cut"
+        cut = helper.make_node("Clip", [swish.input[0], "swish_zero"], [name], name=name)
+        swish.input[0] = name
+        model.graph.node.insert(list(model.graph.node).index(swish), cut)
 
 
 def _take_levels(model: Any) -> None:

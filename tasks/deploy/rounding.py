@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SWISH_ZERO = -3.0
+"""Hard swish is 0 for all that is below: 8 bits in front of it need not tell such values apart."""
 LARGEST = 127
 """Largest value of signed 8 bits, -128 unused: the largest weight of every output channel is this many steps."""
 DAMPING = 0.01

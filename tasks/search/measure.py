@@ -6,12 +6,12 @@ import gc
 import statistics
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from backbone.errors import InputError
 from tasks.config.export import Format, Precision
@@ -24,7 +24,7 @@ from tasks.timing.latency import machine as machine_of
 from tasks.timing.latency import threads_of_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from tasks.config.latency import LatencyConfig
     from tasks.deploy.graph import ExportGraph
@@ -74,28 +74,31 @@ class Stopwatch:
         module = piece.make().eval()
         if self.tools is None:
             maps = [torch.randn(1, *shape).contiguous(memory_format=torch.channels_last) for shape in piece.inputs]
-            return self._timed_in_torch(module.to(memory_format=torch.channels_last), maps)
+            module = module.to(memory_format=torch.channels_last)
+            return self._timed([lambda: module(*maps)])[0]
         channels_last = self.config.runtime is not TimedRuntime.onnx
         flat: Any = FlatPiece(piece, folded(module), channels_last=channels_last).eval()
-        return self._timed_in_file(flat, flat.example().numpy())
+        return self._timed([self._opened(flat, flat.example().numpy())])[0]
 
-    def network(self, model: VisionModel, size: int) -> Timing:
-        """Time a whole network: in torch as it is, else as mode=export writes it."""
-        model.eval()
+    def networks(self, models: Sequence[VisionModel], size: int) -> list[Timing]:
+        """Time whole networks: in torch as they are, else as mode=export writes them.
+
+        They take turns, pass by pass, so that whatever else the machine does slows all of them alike.
+        """
+        return self._timed([self._run_of(model.eval(), size) for model in models])
+
+    def _run_of(self, model: VisionModel, size: int) -> Callable[[], Any]:
         if self.tools is None:
             images = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8)
-            return self._timed_in_torch(model, [images.contiguous(memory_format=torch.channels_last)])
+            images = images.contiguous(memory_format=torch.channels_last)
+            return lambda: model(images)
         from tasks.deploy.graph import ExportGraph
 
-        integers = self.config.precision is Precision.int8
-        graph = ExportGraph(model, size, integers=integers)
-        return self._timed_in_file(graph, graph.example().numpy())
+        graph = ExportGraph(model, size, integers=self.config.precision is Precision.int8)
+        return self._opened(graph, graph.example().numpy())
 
-    def _timed_in_torch(self, module: nn.Module, inputs: list[Any]) -> Timing:
-        with threads_of_torch(self.config.threads), torch.inference_mode():
-            return self._timed(lambda: module(*inputs))
-
-    def _timed_in_file(self, graph: ExportGraph | FlatPiece, example: Any) -> Timing:
+    def _opened(self, graph: ExportGraph | FlatPiece, example: Any) -> Callable[[], Any]:
+        """A pass of the graph's file in its runtime."""
         if self.config.precision is Precision.int8:
             generator = torch.Generator().manual_seed(0)
             if isinstance(graph, FlatPiece):
@@ -108,26 +111,41 @@ class Stopwatch:
             content = self.tools.quantize(graph, views)
         else:
             content = self.tools.convert(graph, self.config.precision)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / f"piece{TOOLCHAINS[Format[self.config.runtime.value]].suffix}"
             path.write_bytes(content)
             runtime = self.tools.Runtime(str(path), graph.names, self.config.threads)
-            return self._timed(lambda: runtime(example))
+            runtime(example)  # while the file is there
+        return lambda: runtime(example)
 
-    def _timed(self, run: Callable[[], Any]) -> Timing:
-        times: list[float] = []
+    def _timed(self, runs: Sequence[Callable[[], Any]]) -> list[Timing]:
+        times: list[list[float]] = [[] for _ in runs]
         gc.collect()
-        end = time.perf_counter() + MAX_SECONDS
-        for _ in range(WARM_UP + self.config.passes):
-            start = time.perf_counter()
-            run()
-            times.append(1000 * (time.perf_counter() - start))
-            if start > end and len(times) >= WARM_UP + MIN_PASSES:
-                break
-        counted = times[WARM_UP:]
-        low, median, high = statistics.quantiles(counted, n=4) if len(counted) > 1 else counted * 3
-        fastest = sorted(counted)[: max(1, len(counted) // FASTEST)]
-        return Timing(fast=statistics.mean(fastest), median=median, low=low, high=high, passes=len(counted))
+        end = time.perf_counter() + MAX_SECONDS * len(runs)
+        with self._threads():
+            for number in range(WARM_UP + self.config.passes):
+                for run, mine in zip(runs, times, strict=True):
+                    start = time.perf_counter()
+                    run()
+                    mine.append(1000 * (time.perf_counter() - start))
+                if time.perf_counter() > end and number + 1 >= WARM_UP + MIN_PASSES:
+                    break
+        return [_timing(mine[WARM_UP:]) for mine in times]
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """As many threads of torch as the configuration says; other runtimes were told when their file was opened."""
+        if self.tools is None:
+            with threads_of_torch(self.config.threads), torch.inference_mode():
+                yield
+        else:
+            yield
+
+
+def _timing(times: Sequence[float]) -> Timing:
+    low, median, high = statistics.quantiles(times, n=4) if len(times) > 1 else [*times] * 3
+    fastest = sorted(times)[: max(1, len(times) // FASTEST)]
+    return Timing(fast=statistics.mean(fastest), median=median, low=low, high=high, passes=len(times))
 
 
 def _version(name: str) -> str:

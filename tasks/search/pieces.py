@@ -48,9 +48,11 @@ class FlatPiece(nn.Module):
         channels_last: maps lie in the vector row by row, all channels of a cell together, and come out so.
     Attributes:
         endings: none; what an exported model has behind its heads.
+        dynamic: it takes one vector.
     """
 
     endings: dict[str, Any]
+    dynamic = False
 
     def __init__(self, piece: Piece, module: nn.Module, *, channels_last: bool) -> None:
         super().__init__()

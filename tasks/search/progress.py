@@ -55,7 +55,7 @@ class Outcome:
     """One of the networks that a search ends with.
 
     Attributes:
-        name: start, searched or uniform.
+        name: start, searched or uniform, and the latter two from scratch.
         cost: by the table, or in millions of multiply-adds.
         measured_ms: the whole network; None: the budget is of multiply-adds, or of another device.
         metric: on the validation split, after the long fine-tuning.

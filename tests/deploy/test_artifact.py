@@ -203,10 +203,15 @@ def test_differences_are_the_largest_of_every_output() -> None:
         differences(lambda view: [np.float32([1]), np.uint8([1])], [picture(2, 2)], wanted, ["a", "b"])
 
 
-@pytest.mark.parametrize("name", ["calibration_images", "compared_images", "passes"])
-def test_numbers_out_of_range(name: str) -> None:
-    with pytest.raises(InputError, match=f"export.{name}=0: must be at least 1"):
-        ExportConfig(**{name: 0})
+@pytest.mark.parametrize(("name", "least"), [("calibration_images", 1), ("compared_images", 1), ("passes", 0)])
+def test_numbers_out_of_range(name: str, least: int) -> None:
+    with pytest.raises(InputError, match=f"export.{name}={least - 1}: must be at least {least}"):
+        ExportConfig(**{name: least - 1})
+
+
+def test_layers_without_8_bits() -> None:
+    with pytest.raises(InputError, match=r"export.layers=true: needs export.precision=int8, not fp32"):
+        ExportConfig(layers=True)
 
 
 def test_calibration_without_8_bits() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NETWORKS = ("mobilenet_v1", "mobilenet_v3_large", "mobilenet_v3_small")
+EXPORTED = (*NETWORKS, "mobilenet_v2", "mobilenet_v4_small")
 METRICS = ("scene/top1", "objects/map", "regions/miou")
 TOOLS = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "litert_torch"}
 
@@ -54,7 +55,7 @@ def test_joint_training_evaluation_and_prediction(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXPORTED)
 def test_export(network: str, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All heads in one file: in 32 bits the runtime's metrics are PyTorch's; in 8 bits the file is smaller."""
     if importlib.util.find_spec(TOOLS[tool]) is None:
@@ -67,15 +68,27 @@ def test_export(network: str, tool: str, tmp_path: Path, monkeypatch: pytest.Mon
     )
     assert tiny_run(monkeypatch, tmp_path, *words, "trainer.max_steps=1", "transform.image_size=65") == 0
     words = ("mode=export", f"checkpoint={tmp_path / 'run' / 'model.safetensors'}", f"run_dir={tmp_path / 'out'}")
-    words += (f"export={tool}", "export.precision=int8", "export.calibration_images=5", "export.passes=1")
+    words += (f"export={tool}", "export.precision=int8", "export.calibration_images=5", "export.passes=0")
+    words += (f"export.layers={str(tool != 'executorch').lower()}",)
     assert trident(monkeypatch, *words) == 0
     rows = json.loads((tmp_path / "out" / "export.json").read_text())
     for metric in METRICS:
         assert rows[1]["metrics"][metric] == pytest.approx(rows[0]["metrics"][metric], abs=1e-3)
     assert max(rows[1]["differences"].values()) < 1e-3
     assert rows[2]["bytes"] < rows[1]["bytes"]
+    if tool != "executorch":
+        check_layers(tmp_path / "out" / "layers.json")
     if tool == "onnx":
         check_operators(tmp_path / "out" / "model_fp32.onnx", network)
+
+
+def check_layers(path: Path) -> None:
+    """Each is there once, and 8 bits keep most of the first."""
+    layers = json.loads(path.read_text())
+    names = [one["layer"] for one in layers]
+    assert names[0] == "backbone.stem.conv"
+    assert len(set(names)) == len(names) > 20
+    assert layers[0]["decibels"] > 20
 
 
 def check_operators(path: Path, network: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SEARCH = (
     "mode=search", "search.multiply_adds=2.7", "search.first_step=0.03", "search.short_steps=1", "search.long_steps=1",
-    "search.hold_out=0.3", "data.batch_size=4",
+    "search.hold_out=0.3", "search.scratch_steps=1", "data.batch_size=4",
 )  # fmt: skip
 
 
@@ -53,6 +53,12 @@ def test_a_search_ends_in_a_network_that_can_be_evaluated(
     by_name = {one["name"]: one for one in outcome(folder)}
     assert by_name["searched"]["cost"] <= 0.98 * start
     assert by_name["uniform"]["cost"] <= by_name["searched"]["cost"]
+    assert set(by_name) == {"start", "searched", "uniform", "searched_scratch", "uniform_scratch"}
+    assert by_name["searched_scratch"]["cost"] == by_name["searched"]["cost"]
+    scratch = load_file(folder / "searched_scratch_model.safetensors")
+    tuned = load_file(folder / "model.safetensors")
+    assert {name: tensor.shape for name, tensor in scratch.items()} == {n: t.shape for n, t in tuned.items()}
+    assert not torch.equal(scratch["backbone.stem.conv.weight"], tuned["backbone.stem.conv.weight"])
     found = from_plain(read(str(folder / "architecture.yaml")))
     saved = read_header(str(folder / "model.safetensors"))
     assert saved.choices["backbone"] == "searched"

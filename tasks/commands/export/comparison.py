@@ -1,4 +1,4 @@
-"""What an exported file is worth beside the model that it was made of: figure, difference, size, time, memory."""
+"""What an exported file is worth beside the model that it was made of: metric, difference, size, time, memory."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ class Row:
     """One of the models that are compared.
 
     Attributes:
-        figures: the main one of each head, on the validation split.
+        metrics: the main one of each head, on the validation split.
         differences: by name of what comes out, the largest from PyTorch's; of probabilities and of boxes as fractions
             of the image these are themselves fractions.
         bytes: of the file; None of PyTorch.
-        one_thread, all_threads: of one image.
+        one_thread, all_threads: of one image; None: `export.passes` is 0.
     """
 
     what: str
     metrics: dict[str, float | None]
     differences: dict[str, float]
     bytes: int | None
-    one_thread: Cost
-    all_threads: Cost
+    one_thread: Cost | None
+    all_threads: Cost | None
 
 
 def compare(
@@ -87,11 +87,13 @@ def compare(
     peer = FixedSize(TorchRun(model, endings), endings, **told)  # type: ignore[arg-type]
     views = _views(job.builder.transform, splits, section.compared_images, graph.size, padding_of(model))
     wanted = [peer.run(view) for view in views]
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch.export's about its own format
-        plain = Path(scratch) / "model.pt2"
-        torch_file.save(plain, model, {name: ending.raw for name, ending in endings.items()}, graph.size)
-        one, all_threads = _costs(torch_file.__name__, plain, graph.names, graph.size, section.passes)
+    one, all_threads = None, None
+    if section.passes:
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch.export's about its own format
+            plain = Path(scratch) / "model.pt2"
+            torch_file.save(plain, model, {name: ending.raw for name, ending in endings.items()}, graph.size)
+            one, all_threads = _costs(torch_file.__name__, plain, graph.names, graph.size, section.passes)
     metrics = _metrics(job.builder, splits, peer, precision)
     rows = [
         Row(what="PyTorch fp32", metrics=metrics, differences={}, bytes=None, one_thread=one, all_threads=all_threads)
@@ -143,9 +145,11 @@ def table(rows: Sequence[Row]) -> Table:
     for name in rows[-1].differences:
         shown.add_row(f"differs: {name}", *(_written(row.differences.get(name), ".2g") for row in rows))
     shown.add_row("MB", *(_written(None if row.bytes is None else row.bytes / 1e6, ".2f") for row in rows))
-    shown.add_row("ms, one thread", *(f"{row.one_thread.milliseconds:.1f}" for row in rows))
-    shown.add_row("ms, all threads", *(f"{row.all_threads.milliseconds:.1f}" for row in rows))
-    shown.add_row("peak MiB", *(f"{row.one_thread.mebibytes:.0f}" for row in rows))
+    costs = [(row.one_thread, row.all_threads) for row in rows if row.one_thread and row.all_threads]
+    if costs:
+        shown.add_row("ms, one thread", *(f"{one.milliseconds:.1f}" for one, _ in costs))
+        shown.add_row("ms, all threads", *(f"{every.milliseconds:.1f}" for _, every in costs))
+        shown.add_row("peak MiB", *(f"{one.mebibytes:.0f}" for one, _ in costs))
     return shown
 
 
@@ -161,7 +165,9 @@ def _views(
     return [fitted(seen(splits.val[place], 0).image, size, padding, "export")[None] for place in places]
 
 
-def _costs(module: str, path: Path, names: Sequence[str], size: int, passes: int) -> tuple[Cost, Cost]:
+def _costs(module: str, path: Path, names: Sequence[str], size: int, passes: int) -> tuple[Cost | None, Cost | None]:
+    if not passes:
+        return None, None
     one, every = (measured(module, path, names, size, threads=threads, passes=passes) for threads in (1, None))
     return one, every
 
@@ -169,7 +175,7 @@ def _costs(module: str, path: Path, names: Sequence[str], size: int, passes: int
 def _metrics(
     builder: Builder, splits: DataSplits | JointSplits, model: FixedSize, precision: str
 ) -> dict[str, float | None]:
-    """The main figure of each head on the validation split."""
+    """The main metric of each head on the validation split."""
     evaluators = builder.evaluators(splits, "val")
     # A process that holds a toolchain with threads of its own must not fork: no workers.
     batches = builder.loaders(splits, workers=0).evaluation(splits.val)

@@ -11,11 +11,13 @@ from heads.kinds import Kind
 from tasks.commands.export.calibration import calibrate_on
 from tasks.commands.export.comparison import compare
 from tasks.commands.export.header import header_of
+from tasks.commands.export.layers import tell_layers
 from tasks.config.export import Batch, End, Format, Precision
 from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy.graph import ExportGraph
 from tasks.deploy.header import read_artifact
 from tasks.deploy.lacking import operators_named
+from tasks.deploy.layers import layer_names
 from tasks.deploy.rounding import round_weights
 from tasks.deploy.toolchains import TOOLCHAINS, tools
 from tasks.deploy.web.page import write_page
@@ -75,6 +77,8 @@ def export(job: Job, section: ExportConfig, trainer: TrainerConfig, *, checkpoin
         write_whole(path, module.with_header(content, header))
         log.info("%s: %.2f MB", path, path.stat().st_size / 1e6)
         made.append((path, read_artifact(str(path))))
+    if section.layers and calibration is not None:
+        tell_layers(folder, module, made, layer_names(graph), calibration.views[: section.compared_images])
     if section.compare:
         compare(job, section, model, graph, splits, made, precision=trainer.precision)
     if section.format is Format.web:

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import torch
-
 from backbone.architecture_file import write as write_architecture
 from backbone.disk import write_whole
 from backbone.errors import InputError
@@ -25,7 +23,6 @@ from tasks.search.supernet import Supernet
 from tasks.search.tuning import fine_tune, recalibrate, scored
 
 if TYPE_CHECKING:
-    from backbone.architecture import Architecture
     from tasks.commands.search.work import Search
     from tasks.config.search import BlocksConfig
     from tasks.model import VisionModel
@@ -125,7 +122,7 @@ class BlockSearch:
         section, state = self.section, self.state
         chosen = state.by_chance[: section.ranked]
         for number, one in enumerate(chosen[len(state.ranked) :], len(state.ranked) + 1):
-            model = self._fresh(self.space.architecture(one.genome))
+            model = self.work.fresh(self.space.architecture(one.genome))
             fine_tune(
                 model, islice(self.data.stream(self.data.learned), section.ranked_steps), section,
                 seed=self.work.seed, decayed_over=section.ranked_steps, weights=self.work.weights,
@@ -163,10 +160,10 @@ class BlockSearch:
                 networks["uniform"] = first
         outcomes = []
         for name, architecture in networks.items():
-            model = self._fresh(architecture)
+            model = work.fresh(architecture)
             work.learn(model, section.long_steps, self.data)
-            outcomes.append(work.outcome(name, model, architecture))
-        return outcomes
+            outcomes.append((work.outcome(name, model, architecture), model))
+        return work.time(outcomes)
 
     def leave(self) -> None:
         """Save the best candidate that there is by Ctrl-C. Shared weights go on from where they were saved last."""
@@ -181,7 +178,3 @@ class BlockSearch:
             "stopped; the best network so far, at a cost of %.4g with a metric of %.4f, is in %s",
             found.cost, found.metric, self.work.folder,
         )  # fmt: skip
-
-    def _fresh(self, architecture: Architecture) -> VisionModel:
-        torch.manual_seed(self.work.seed)
-        return self.work.build(architecture).to(self.work.builder.device)

@@ -48,7 +48,7 @@ def search(job: Job, section: SearchConfig, latency: LatencyConfig, *, checkpoin
         return True
     for one in outcomes:
         whole = "" if one.measured_ms is None else f", {one.measured_ms:.3f} ms measured"
-        log.info("%-8s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, work.unit, whole)
+        log.info("%-16s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, work.unit, whole)
     found = next(one for one in outcomes if one.name == "searched")
     run_folder.write_metrics(work.folder, {"val": found.metrics})
     write_whole(work.folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
@@ -70,16 +70,22 @@ def _netadapt(work: Search, section: NetAdaptConfig) -> list[Outcome] | None:
     )  # fmt: skip
     try:
         found = netadapt(section, work.budget, state, ground)
-        outcomes = [work.outcome("start", work.start, first)]
+        ends = [(work.outcome("start", work.start, first), work.start)]
         work.learn(ground.model, section.long_steps, data, ground.teacher)
-        outcomes.append(work.outcome("searched", ground.model, found))
+        ends.append((work.outcome("searched", ground.model, found), ground.model))
+        networks = {"searched": found}
         if section.control:
-            control = uniform(first, outcomes[1].cost, section.divisor, work.costs)
+            networks["uniform"] = control = uniform(first, work.costs(found), section.divisor, work.costs)
             model = ground.narrowed(work.start, control)
             # As much learning as the searched network had.
             steps = section.long_steps + section.short_steps * (len(state.iterations) - 1)
             work.learn(model, steps, data, ground.teacher)
-            outcomes.append(work.outcome("uniform", model, control))
+            ends.append((work.outcome("uniform", model, control), model))
+        for name, architecture in networks.items() if section.scratch_steps else ():
+            model = work.fresh(architecture)
+            work.learn(model, section.scratch_steps, data, ground.teacher, section.scratch_learning_rate)
+            ends.append((work.outcome(f"{name}_scratch", model, architecture), model))
+        outcomes = work.time(ends)
     except KeyboardInterrupt:
         if len(state.iterations) > 1:
             write_architecture(work.folder / "architecture.yaml", state.architecture)

@@ -38,7 +38,8 @@ def write_page(folder: Path, state: SearchState, outcomes: Sequence[Outcome], bu
         f"NetAdapt to {budget:g} {unit}",
         [
             tag("p", "Metric on the validation split after the same long fine-tuning. 'uniform' is the starting"
-                     " network with all units narrowed alike to the same cost: what choosing a width gives."),
+                     " network with all units narrowed alike to the same cost: what choosing a width gives."
+                     " '_scratch' is the same network trained from weights by chance."),
             outcome_table(outcomes, unit),
             tag("h2", "Iterations"),
             tag("p", "Metric on images held out of the training split, after the short fine-tuning."),

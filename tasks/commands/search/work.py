@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from omegaconf import OmegaConf
 
 from backbone.architecture_file import write as write_architecture
@@ -28,6 +30,8 @@ from tasks.search.table import LatencyTable
 from tasks.search.tuning import fine_tune, scored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backbone.architecture import Architecture
     from tasks.commands.job import Job
     from tasks.config.search import SearchConfig
@@ -96,18 +100,24 @@ class Search:
         self.first = builder.backbone.undilated()
 
     def build(self, architecture: Architecture) -> VisionModel:
-        """A model of an architecture, with weights by chance."""
+        """A model of an architecture that is about to get weights."""
         return self.builder.on(self.backbone_of(architecture)).model(self.labels)
 
-    def backbone_of(self, architecture: Architecture) -> Any:
-        """The backbone's configuration with another network."""
-        return searched(self.builder.backbone, architecture, **self.adopted)
+    def fresh(self, architecture: Architecture) -> VisionModel:
+        """A model of an architecture with weights by chance, to be trained from scratch: nothing is frozen."""
+        torch.manual_seed(self.seed)
+        builder = self.builder.on(self.backbone_of(architecture, freeze_bn=False))
+        return builder.model(self.labels).to(self.builder.device)
+
+    def backbone_of(self, architecture: Architecture, **changed: Any) -> Any:
+        """The backbone's configuration with another network, and `changed` of what is adopted from the start."""
+        return searched(self.builder.backbone, architecture, **self.adopted | changed)
 
     def scale(self) -> float:
         """What the whole starting network takes over the sum of its pieces; 1 where it cannot be measured."""
         if self.table is None or self.watch is None or self.table.is_elsewhere:
             return 1.0
-        total, whole = self.costs.sum(self.first), self.watch.network(self.start, self.size)
+        total, (whole,) = self.costs.sum(self.first), self.watch.networks([self.start], self.size)
         log.info(
             "the whole network takes %.3f ms, its pieces %.3f ms together (%+.1f %%): sums are scaled by that",
             whole.fast, total, 100 * (total / whole.fast - 1),
@@ -151,38 +161,53 @@ class Search:
     def collate(self) -> Collate:
         return Collate({name: head.kind.value for name, head in self.builder.heads.items()})
 
-    def learn(self, model: VisionModel, steps: int, data: SearchData, teacher: Teacher | None = None) -> None:
-        """Train on all training images, in place; the learning rate falls to zero."""
+    def learn(
+        self, model: VisionModel, steps: int, data: SearchData, teacher: Teacher | None = None,
+        learning_rate: float | None = None,
+    ) -> None:  # fmt: skip
+        """Train on all training images, in place; the learning rate falls to zero.
+
+        Args:
+            learning_rate: None: the configured one.
+        """
+        section = self.section if learning_rate is None else replace(self.section, learning_rate=learning_rate)
         if steps:
             fine_tune(
-                model, islice(data.stream(), steps), self.section, seed=self.seed, decayed_over=steps,
+                model, islice(data.stream(), steps), section, seed=self.seed, decayed_over=steps,
                 weights=self.weights, teacher=teacher,
             )  # fmt: skip
 
     def outcome(self, name: str, model: VisionModel, architecture: Architecture) -> Outcome:
-        """Score on the validation split and time the whole; all but the start are saved, the one found by itself."""
+        """Score on the validation split; all but the start are saved, the one found by itself."""
         builder = self.builder
         evaluators: dict[str, Evaluator[Any]] = builder.evaluators(self.splits, "val")
         transform = evaluation_transform(builder.transform)
         size = builder.data.batch_size if builder.transform.same_size else 1
         metric = scored(model, batches(self.splits.val, transform, self.collate, size), evaluators)
         metrics = {f"{one.prefix}{key}": value for one in evaluators.values() for key, value in one.metrics().items()}
-        measured = None
-        if self.watch is not None and self.table is not None and not self.table.is_elsewhere:
-            measured = self.watch.network(model, self.size).fast
         if name != "start":
             prefix = "" if name == "searched" else f"{name}_"
             write_architecture(self.folder / f"{prefix}architecture.yaml", architecture)
             self.save(self.folder / f"{prefix}model.safetensors", model, architecture)
-        return Outcome(name=name, cost=self.costs(architecture), measured_ms=measured, metric=metric, metrics=metrics)
+        return Outcome(name=name, cost=self.costs(architecture), measured_ms=None, metric=metric, metrics=metrics)
+
+    def time(self, found: Sequence[tuple[Outcome, VisionModel]]) -> list[Outcome]:
+        """Time the whole networks, which take turns, where the budget is one of milliseconds on this machine."""
+        if self.watch is not None and self.table is not None and not self.table.is_elsewhere:
+            measured = self.watch.networks([model for _, model in found], self.size)
+            for (outcome, _), timing in zip(found, measured, strict=True):
+                outcome.measured_ms = timing.fast
+        return [outcome for outcome, _ in found]
 
     def save(self, path: Path, model: VisionModel, architecture: Architecture) -> None:
         """Write a checkpoint as a training does."""
-        save_model(path, model, _header(self._said(architecture), self.labels, model))
+        save_model(path, model, _header(self._said(architecture, model), self.labels, model))
 
-    def _said(self, architecture: Architecture) -> Command:
+    def _said(self, architecture: Architecture, model: VisionModel) -> Command:
         """What a checkpoint says of itself: the words of this run, with the network that was found."""
-        backbone = OmegaConf.to_container(OmegaConf.structured(self.backbone_of(architecture)), enum_to_str=True)
+        assert isinstance(model.backbone, MobileNet)
+        config = self.backbone_of(architecture, freeze_bn=model.backbone.config.freeze_bn)
+        backbone = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
         return Command(
             overrides=self.command.overrides,
             choices=self._choices | {"backbone": "searched"},

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,8 @@ from tasks.data.fingerprint import THUMBNAIL, difference_hash, same_images, thum
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from tasks.data.config import SplitConfig
     from tasks.data.splits import DataSplits, VisionData
 
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 ROBOFLOW = ".rf."
 """Before what Roboflow adds to the stem of each variation of an image."""
 THREADS = 8
+SHOWN = 5
+"""Names of classes in a line."""
 REMEDY = "remove the file to divide anew, or name another by data.split_file=FILE"
 
 
@@ -96,11 +100,13 @@ def _made(whole: Any, names: Sequence[str], config: SplitConfig, root: str | Pat
             f"data.split={config.split:g}: {root} has {len(names)} images, which all belong together (by name"
             " or by what they show), so none can be taken for validation; add images"
         )
-    classes = whole.classes().tolist() if hasattr(whole, "classes") else [0] * len(names)
     share = config.split or 0.0
-    chosen = chosen_groups([[classes[place] for place in group] for group in groups], share, config.split_seed)
+    here = _classes_in(whole)
+    counts = np.stack([here[group].sum(axis=0) for group in groups])
+    chosen = chosen_groups(counts, [len(group) for group in groups], share, config.split_seed)
     val = sorted(place for number in chosen for place in groups[number])
     taken = set(val)
+    _say_missing(whole, here, val)
     together = [[names[place] for place in group] for group in groups if len(group) > 1]
     if together:
         log.info(
@@ -116,31 +122,82 @@ def _made(whole: Any, names: Sequence[str], config: SplitConfig, root: str | Pat
     }
 
 
-def chosen_groups(groups: Sequence[Sequence[int]], share: float, seed: int) -> list[int]:
+def chosen_groups(counts: NDArray[np.int64], sizes: Sequence[int], share: float, seed: int) -> list[int]:
     """Positions of the groups that are taken for validation: one at least and not all.
 
+    Iterative stratification (Sechidis et al., 2011, "On the stratification of multi-label data") of whole groups: the
+    class with the fewest groups left is divided next, each of its groups goes to where more of the class is missing.
+    A class of two groups or more is on both sides as long as the share of all images is not used up; one of a single
+    group is for training.
+
     Args:
-        groups: classes of the images of each group; two groups at least.
-        share: of the images of each class.
-        seed: says in which order groups are asked.
+        counts: (G, K) images of each group with each class; two groups at least.
+        sizes: images of each group.
+        share: of the images, and of those with each class.
+        seed: says in which order groups of one size are asked.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for number, group in enumerate(groups):
-        members[Counter(group).most_common(1)[0][0]].append(number)
-    random = np.random.default_rng(seed)
-    chosen: list[int] = []
-    for of_class in (members[key] for key in sorted(members)):
-        wanted, taken = share * sum(len(groups[number]) for number in of_class), 0
-        picked = []
-        for number in random.permutation(of_class).tolist():
-            size = len(groups[number])
-            if abs(taken + size - wanted) < abs(taken - wanted):
-                picked.append(number)
-                taken += size
-        chosen += picked[: len(of_class) - 1] if len(picked) == len(of_class) else picked
-    if not chosen:
-        chosen = [min(range(len(groups)), key=lambda number: len(groups[number]))]
-    return sorted(chosen)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-np.asarray(sizes)[order], kind="stable")]
+    parts = np.array([1 - share, share])  # training, validation
+    wanted, room = np.outer(parts, counts.sum(axis=0)), parts * sum(sizes)
+    has, left = np.zeros(wanted.shape, dtype=np.bool_), np.count_nonzero(counts, axis=0)
+    side = np.full(len(sizes), -1)
+
+    def put(group: int, where: int) -> None:
+        side[group] = where
+        wanted[where] -= counts[group]
+        room[where] -= sizes[group]
+        has[where] |= counts[group] > 0
+        left[:] -= counts[group] > 0
+
+    while left.any():
+        rarest = int(np.where(left > 0, left, len(sizes) + 1).argmin())
+        its_groups = [group for group in order.tolist() if side[group] < 0 and counts[group, rarest]]
+        for group in its_groups:
+            lacks = np.flatnonzero(~has[:, rarest])
+            where = int(max((0, 1), key=lambda one: (wanted[one, rarest], room[one])))
+            if group == its_groups[-1] and len(lacks):
+                where = int(lacks[0]) if lacks[0] == 0 or room[1] > 0 else 0
+            put(group, where)
+    for group in order.tolist():
+        if side[group] < 0:
+            put(group, int(room.argmax()))
+    for lacking in (0, 1):
+        if not (side == lacking).any():
+            side[min(order.tolist(), key=lambda group: sizes[group])] = lacking
+    return sorted(np.flatnonzero(side == 1).tolist())
+
+
+def _classes_in(whole: Any) -> NDArray[np.bool_]:
+    """(N, K + 1) which classes occur in which images; the last column is for images without any."""
+    here = np.zeros((len(whole), whole.labels.num_classes + 1), dtype=np.bool_)
+
+    def look(place: int) -> None:
+        try:
+            here[place, whole.classes_of(place)] = True
+        except InputError:  # who trains on it is told
+            return
+
+    if hasattr(whole, "boxes"):
+        for place, (_, classes) in enumerate(whole.boxes()):
+            here[place, classes] = True
+    elif hasattr(whole, "classes"):
+        here[np.arange(len(whole)), whole.classes()] = True
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(look, range(len(whole))))
+    here[:, -1] = ~here.any(axis=1)
+    return here
+
+
+def _say_missing(whole: Any, here: NDArray[np.bool_], val: Sequence[int]) -> None:
+    """Say which classes there are too few groups of to be on both sides."""
+    columns = here[:, :-1].T, here[list(val), :-1].T
+    known = zip(whole.labels.names, *columns, strict=True)
+    missing = [name for name, everywhere, of_val in known if everywhere.any() and not of_val.any()]
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        log.warning("data.split: no image to validate has %s%s", ", ".join(missing[:SHOWN]), more)
 
 
 def _groups(whole: VisionData, names: Sequence[str]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,15 +67,48 @@ def test_variations_and_images_that_look_alike_stay_together(tmp_path: Path) -> 
         assert names_of(splits.val) in ({"a_jpg.rf.11.jpg", "a_jpg.rf.22.jpg"}, {"b.jpg", "c.jpg"})
 
 
+def of_classes(*classes: int) -> np.ndarray:
+    """One image a group, of one class each."""
+    return np.eye(max(classes) + 1, dtype=np.int64)[list(classes)]
+
+
 def test_every_class_is_divided_and_the_share_is_met() -> None:
-    chosen = chosen_groups([[0]] * 50 + [[1]] * 10 + [[2]], 0.2, 0)
+    chosen = chosen_groups(of_classes(*[0] * 50, *[1] * 10, 2), [1] * 61, 0.2, 0)
     assert (sum(n < 50 for n in chosen), sum(50 <= n < 60 for n in chosen), 60 in chosen) == (10, 2, False)
-    assert chosen_groups([[0] * 9, [0]], 0.01, 0) == [1]
-    assert chosen_groups([[0], [0]], 0.99, 0) in ([0], [1])
-    assert chosen_groups([[0]] * 50, 0.2, 0) != chosen_groups([[0]] * 50, 0.2, 1)
+    assert chosen_groups(np.array([[9], [1]]), [9, 1], 0.01, 0) == [1]
+    assert chosen_groups(of_classes(0, 0), [1, 1], 0.99, 0) in ([0], [1])
+    many = of_classes(*[0] * 50)
+    assert chosen_groups(many, [1] * 50, 0.2, 0) != chosen_groups(many, [1] * 50, 0.2, 1)
+    assert len(chosen_groups(np.zeros((50, 0), np.int64), [1] * 50, 0.2, 0)) == 10
 
 
-def test_folders_masks_and_coco_without_splits(tmp_path: Path) -> None:
+def test_rare_classes_of_images_with_several_are_on_both_sides() -> None:
+    """Classes as frequent as 1 / rank, five images of the rarest; by chance some are on one side only."""
+    random = np.random.default_rng(0)
+    counts = (random.random((400, 30)) < 1 / np.arange(1, 31)).astype(np.int64)
+    counts[:, -1] = [1] * 5 + [0] * 395
+    for seed in range(3):
+        chosen = chosen_groups(counts, [1] * 400, 0.2, seed)
+        assert abs(len(chosen) - 80) <= 8
+        shares = counts[chosen].sum(axis=0) / counts.sum(axis=0)
+        assert shares.min() > 0
+        assert shares.max() < 1
+        assert np.abs(shares - 0.2).mean() < 0.02  # by chance .06
+    two = chosen_groups(of_classes(*[0] * 40, 1, 1, 2), [1] * 43, 0.1, 0)
+    assert sum(n in (40, 41) for n in two) == 1
+    assert 42 not in two
+
+
+def test_groups_stay_whole_where_classes_are_divided() -> None:
+    """Ten groups of six images and two of one; the second class is in one of the large ones and in the small ones."""
+    counts = np.array([[6, 0]] * 9 + [[6, 6], [0, 1], [0, 1]])
+    chosen = chosen_groups(counts, [6] * 10 + [1, 1], 0.2, 0)
+    assert 9 not in chosen
+    assert {10, 11} & set(chosen)
+    assert 10 <= sum(6 if group < 10 else 1 for group in chosen) <= 14
+
+
+def test_folders_masks_and_coco_without_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     import cv2
 
     for number in range(4):
@@ -85,11 +119,13 @@ def test_folders_masks_and_coco_without_splits(tmp_path: Path) -> None:
         for kind in ("images", "masks"):
             (tmp_path / "seg" / kind).mkdir(parents=True, exist_ok=True)
         (tmp_path / "seg" / "images" / f"{number}.jpg").write_bytes(jpeg(picture(20, 20, number)))
-        cv2.imwrite(str(tmp_path / "seg" / "masks" / f"{number}.png"), np.zeros((20, 20), np.uint8))
+        mask = np.full((20, 20), number // 2, np.uint8)
+        mask[0] = 255
+        cv2.imwrite(str(tmp_path / "seg" / "masks" / f"{number}.png"), mask)
     folders = build_splits(FolderConfig(root=str(tmp_path / "classes"), split=0.25), "classification")
     assert sorted(folders.val.classes().tolist()) == [0, 1]  # type: ignore[attr-defined]
-    masks = build_splits(MasksConfig(root=str(tmp_path / "seg"), classes=["a", "b"], split=0.25), "segmentation")
-    assert (len(masks.train), len(masks.val)) == (3, 1)
+    masks = build_splits(MasksConfig(root=str(tmp_path / "seg"), classes=["a", "b"], split=0.5), "segmentation")
+    assert sorted(int(masks.val[place].mask[1, 1]) for place in range(2)) == [0, 1]  # type: ignore[index]
     assert masks.val.mask_path(0).stem == masks.val.path(0).stem  # type: ignore[attr-defined]
     coco = tmp_path / "coco"
     images = [image_entry(n) | {"file_name": f"{n}.jpg"} for n in range(1, 5)]
@@ -98,8 +134,11 @@ def test_folders_masks_and_coco_without_splits(tmp_path: Path) -> None:
         (coco / "train2017" / f"{number}.jpg").write_bytes(jpeg(picture(40, 60, number)))
     (coco / "train2017").rename(coco / "images")
     file.rename(coco / "result.json")
+    caplog.set_level(logging.INFO)
     splits = build_splits(CocoConfig(root=str(coco), split=0.25), "detection")
     assert (len(splits.train), len(splits.val)) == (3, 1)
+    assert len(splits.train.ground_truth()["annotations"]) == 1  # type: ignore[attr-defined]
+    assert "data.split: no image to validate has" in caplog.text
 
 
 def test_a_split_that_is_there_is_kept(tmp_path: Path) -> None:

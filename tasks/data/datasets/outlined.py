@@ -116,6 +116,13 @@ class OutlinedDataset:
             for place in range(int(self._starts[position]), int(self._starts[position + 1]))
         ]
 
+    def classes_of(self, index: int) -> list[int]:
+        """Classes of the objects of an image, without its mask being drawn; crowds are of none."""
+        position = self._position(index)
+        of_image = slice(int(self._starts[position]), int(self._starts[position + 1]))
+        classes: list[int] = np.unique(self._classes[of_image][~self._crowd[of_image]]).tolist()
+        return classes
+
     def mask(self, index: int) -> NDArray[np.uint8]:
         """(H, W) classes."""
         position = self._position(index)

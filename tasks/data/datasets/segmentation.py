@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from backbone.errors import InputError
+from heads.structures import VOID
 from tasks.data.checks import check_index
 from tasks.data.files.images import read_image
 from tasks.data.sample import Sample
@@ -92,3 +93,7 @@ class SegmentationDataset:
     def mask(self, index: int) -> NDArray[np.uint8]:
         """The mask of an image (H, W) alone."""
         return self._read_mask(self.mask_path(index))
+
+    def classes_of(self, index: int) -> list[int]:
+        """Classes that occur in the mask of an image."""
+        return [value for value in np.unique(self.mask(index)).tolist() if value != VOID]

@@ -25,6 +25,8 @@ SLACK_PX = 1.0
 
 MANY_OUTSIDE = 0.2
 """Share of boxes outside their images from which on one asks whether they are meant otherwise."""
+NEARLY_ALL = 0.95
+"""Share of boxes that fit as corners, from which on they look like that."""
 
 
 def require_root(root: str | None, what: str, remedy: str) -> str:
@@ -158,26 +160,40 @@ def question_units(bbox_xywh_px: NDArray[np.float64], sizes: NDArray[np.int64], 
     Raises:
         InputError: they look like fractions, unless faults are collected.
     """
-    numbers = bbox_xywh_px[np.isfinite(bbox_xywh_px).all(axis=1)]
-    if not len(numbers):
-        return
-    if np.abs(numbers).max() <= 1 and (numbers % 1).any():
+    finite = np.isfinite(bbox_xywh_px).all(axis=1)
+    numbers = bbox_xywh_px[finite]
+    if are_fractions(numbers):
         fault(
             "boxes as fractions",
             f"{file}: all {len(numbers)} boxes lie between 0 and 1, so they look like fractions of the image; pixels"
             " are expected: multiply x and width by the image's width, y and height by its height",
             [str(file)],
         )
-    limits = sizes[np.isfinite(bbox_xywh_px).all(axis=1), ::-1] + SLACK_PX
-    outside = _any_of_row(numbers[:, :2] + numbers[:, 2:] > limits)
-    are_corners = (numbers[:, 2:] > numbers[:, :2]).all() and (numbers[:, 2:] <= limits).all()
-    if outside.sum() > MANY_OUTSIDE * len(numbers) and are_corners:
+    if outside := outside_as_sizes(numbers, sizes[finite]):
         caution(
             "boxes as corners",
-            f"{file}: {int(outside.sum())} of {len(numbers)} boxes reach outside their image as x, y, width, height,"
-            " and all fit as x1, y1, x2, y2: they look like corners; write width and height for the second corner",
+            f"{file}: {outside} of {len(numbers)} boxes reach outside their image as x, y, width, height, and fit as"
+            " x1, y1, x2, y2: they look like corners; write width and height for the second corner",
             [str(file)],
         )
+
+
+def are_fractions(boxes: NDArray[np.float64]) -> bool:
+    """Whether boxes (B, 4), meant in pixels, look like fractions of their images."""
+    return len(boxes) > 0 and bool(np.abs(boxes).max() <= 1 and (boxes % 1).any())
+
+
+def outside_as_sizes(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> int:
+    """How many boxes reach outside their images, where they look like corners instead of a corner and a size; else 0.
+
+    Args:
+        boxes: (B, 4) x, y, width, height in pixels, or so they are meant.
+        sizes: (B, 2) height and width in pixels of the image of each box.
+    """
+    limits = sizes[:, ::-1] + SLACK_PX
+    outside = int(_any_of_row(boxes[:, :2] + boxes[:, 2:] > limits).sum())
+    fit = ((boxes[:, 2:] > boxes[:, :2]) & (boxes[:, 2:] <= limits)).all(axis=1)
+    return outside if outside > MANY_OUTSIDE * len(boxes) and fit.sum() >= NEARLY_ALL * len(boxes) else 0
 
 
 def _any_of_row(values: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -33,7 +33,9 @@ def test_an_empty_list_is_a_result_and_reported(tmp_path, caplog):
     [
         ("x", r"entry 1 is a text; must be an object with image_id, category_id, bbox, score"),
         ({**GOOD, "image_id": 99}, r"entry 1 has image_id 99; must be one of the annotations' 2 images"),
-        ({**GOOD, "image_id": "10"}, r"entry 1 has image_id '10'"),
+        ({**GOOD, "image_id": "10"}, r"entry 1 has image_id '10'; must be a whole number, without quotes or a point"),
+        ({**GOOD, "category_id": 3.0}, r"entry 1 has category_id 3\.0; must be a whole number, without quotes"),
+        ({**GOOD, "category_id": "c6"}, r"as the annotations have it: c6 is called by the id 6 there"),
         ({**GOOD, "image_id": [10]}, r"entry 1 has image_id \[10\]"),
         ({"category_id": 3}, r"entry 1 has no 'image_id'"),
         ({"image_id": 10}, r"entry 1 has no 'category_id'"),
@@ -57,6 +59,31 @@ def test_a_bad_entry_is_named(tmp_path, entry, message):
     with pytest.raises(InputError, match=message) as caught:
         load_results(path, truth([]))
     assert str(caught.value).startswith(f"{path}: entry 1 ")
+
+
+CORNERS = [[60.0, 40.0, 90.0, 70.0], [50.0, 10.0, 99.0, 30.0], [1.0, 2.0, 30.0, 40.0]]
+
+
+def test_what_makes_scores_worthless_is_said(tmp_path, caplog):
+    """As corners all three lie in an image of 100 x 80; as sizes two of them reach outside it."""
+    ground_truth = truth([])
+    for image in ground_truth["images"]:
+        image |= {"width": 100, "height": 80}
+    sizes = [[x, y, right - x, lower - y] for x, y, right, lower in CORNERS]
+    for boxes, said in (
+        (sizes, None),
+        (CORNERS, "2 of 3 boxes reach outside their image as x, y, width, height, and fit as x1, y1, x2, y2"),
+        ([[number / 100 for number in box] for box in CORNERS], "all boxes lie between 0 and 1, so they look like"),
+        ([*sizes, sizes[0]], "1 of 4 entries repeat another one in everything; each copy counts as a false detection"),
+    ):
+        caplog.clear()
+        load_results(written(tmp_path, [{**GOOD, "bbox": box} for box in boxes]), ground_truth)
+        assert [said in record.getMessage() for record in caplog.records] == [True] * (said is not None)
+    caplog.clear()
+    for image in ground_truth["images"]:
+        del image["width"]  # then nothing can be said of it
+    load_results(written(tmp_path, [{**GOOD, "bbox": box} for box in CORNERS]), ground_truth)
+    assert not caplog.records
 
 
 def test_bad_results_files(tmp_path):

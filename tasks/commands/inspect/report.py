@@ -182,5 +182,6 @@ def _show(found: Inspection, folder: Path) -> None:
     print_findings(found.findings, console)
     if found.interrupted:
         log.info("interrupted: this is what was read until then")
-    log.info("training on this data would be %s", "sound" if found.sound else "spoiled by the errors above")
+    sound = "sound, if the warnings above are as you want it" if found.findings else "sound"
+    log.info("training on this data would be %s", sound if found.sound else "spoiled by the errors above")
     log.info("everything is in %s", folder)

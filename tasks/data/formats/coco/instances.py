@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbone.errors import InputError
@@ -18,7 +19,6 @@ from tasks.data.files.contents import parse_json, read_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     Entry = dict[str, Any]
 
@@ -27,6 +27,18 @@ MAX_JSON_BYTES = 16 << 30
 INT64 = 2**63
 FLOAT_OR_NULL = (float, type(None))
 MEGAPIXEL = 1_000_000
+
+
+def existing(path: str | Path, argument: str) -> Path:
+    """Path of a file that `argument` names.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{argument}={path}: there is no such file; give the path of a COCO JSON file")
+    return path
 
 
 def read_json(file: Path, change: Callable[[Entry], Entry] | None = None) -> Any:

@@ -6,12 +6,18 @@ Everything that would be counted wrongly, or would crash later without a file na
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from backbone.errors import InputError
+from tasks.data.checks import are_fractions, outside_as_sizes
 from tasks.data.files.contents import shown
-from tasks.data.formats.coco.instances import is_number, kind_of, read_instances, read_json
+from tasks.data.formats.coco.instances import existing, is_number, kind_of, read_instances, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +33,7 @@ def load_annotations(path: str | Path) -> dict[str, Any]:
     """
     path = existing(path, "data.annotations")
     data = read_instances(path)
-    images, categories = ({entry["id"] for entry in data[name]} for name in ("images", "categories"))
+    images, categories = ({entry["id"]: entry for entry in data[name]} for name in ("images", "categories"))
     for number, annotation in enumerate(data["annotations"]):
         place = f"{path}: annotations[{number}]"
         _check_id(place, annotation, "image_id", images, "an id of the list 'images'")
@@ -54,8 +60,8 @@ def load_results(path: str | Path, ground_truth: dict[str, Any]) -> list[dict[st
         )
     if not data:
         logger.warning("%s: the list is empty, nothing was detected", path)
-    images = {image["id"] for image in ground_truth["images"]}
-    categories = {category["id"] for category in ground_truth["categories"]}
+    images = {image["id"]: image for image in ground_truth["images"]}
+    categories = {category["id"]: category for category in ground_truth["categories"]}
     for number, entry in enumerate(data):
         place = f"{path}: entry {number}"
         if not isinstance(entry, dict):
@@ -71,33 +77,58 @@ def load_results(path: str | Path, ground_truth: dict[str, Any]) -> list[dict[st
         score = entry.get("score")
         if not is_number(score):
             raise InputError(f"{place} has score {shown(score)}; must be a finite number")
-    if data and max(entry["score"] for entry in data) > 1:
-        logger.warning(
-            "%s: scores go up to %g, so they are no probabilities (per cent?); only their order counts here",
-            path,
-            max(entry["score"] for entry in data),
-        )
+    if data:
+        _question(path, data, images)
     return data
 
 
-def existing(path: str | Path, argument: str) -> Path:
-    """Path of a file that `argument` names.
+def _question(path: Path, data: list[dict[str, Any]], images: Mapping[int, dict[str, Any]]) -> None:
+    """Say of results that are well-formed what makes their scores worthless or worse than they need be."""
+    if (highest := max(entry["score"] for entry in data)) > 1:
+        logger.warning(
+            "%s: scores go up to %g, so they are no probabilities (per cent?); only their order counts here",
+            path, highest,
+        )  # fmt: skip
+    if copies := len(data) - len({(e["image_id"], e["category_id"], e["score"], *e["bbox"]) for e in data}):
+        logger.warning(
+            "%s: %d of %d entries repeat another one in everything; each copy counts as a false detection",
+            path, copies, len(data),
+        )  # fmt: skip
+    boxes = np.array([entry["bbox"] for entry in data], dtype=np.float64)
+    if are_fractions(boxes):
+        logger.warning(
+            "%s: all boxes lie between 0 and 1, so they look like fractions of the image, and are scored as pixels:"
+            " multiply x and width by the image's width, y and height by its height",
+            path,
+        )
+    sides = [[images[entry["image_id"]].get(side) for side in ("height", "width")] for entry in data]
+    known = [place for place, pair in enumerate(sides) if all(is_number(side) for side in pair)]
+    sizes = np.array([sides[place] for place in known], dtype=np.int64).reshape(-1, 2)
+    if outside := outside_as_sizes(boxes[known], sizes):
+        logger.warning(
+            "%s: %d of %d boxes reach outside their image as x, y, width, height, and fit as x1, y1, x2, y2: they look"
+            " like corners, and are scored as sizes: write width and height for the second corner",
+            path, outside, len(known),
+        )  # fmt: skip
 
-    Raises:
-        InputError: there is no such file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{argument}={path}: there is no such file; give the path of a COCO JSON file")
-    return path
 
-
-def _check_id(place: str, entry: dict[str, Any], key: str, known: set[int], allowed: str) -> None:
+def _check_id(place: str, entry: dict[str, Any], key: str, known: Mapping[int, dict[str, Any]], allowed: str) -> None:
     if key not in entry:
         raise InputError(f"{place} has no {key!r}; must be {allowed}")
     value = entry[key]
-    if type(value) is not int or value not in known:
-        raise InputError(f"{place} has {key} {shown(value)}; must be {allowed}")
+    if type(value) is int and value in known:
+        return
+    if type(value) is not int:
+        allowed = "a whole number, without quotes or a point, as the annotations have it"
+        named = [one for one, of in known.items() if value in _names(of)]
+        allowed += f": {value} is called by the id {named[0]} there" if named else ""
+    raise InputError(f"{place} has {key} {shown(value)}; must be {allowed}")
+
+
+def _names(entry: dict[str, Any]) -> list[str]:
+    """What an image or category may be called instead of its id."""
+    name = str(entry.get("file_name", entry.get("name", "")))
+    return [name, name.rpartition(".")[0]] if name else []
 
 
 def _check_box(place: str, entry: dict[str, Any]) -> None:

@@ -167,6 +167,8 @@ def collect_classes(images: Sequence[VocImage], file: Path) -> list[str]:
     Raises:
         InputError: there is no object at all.
     """
+    if not images:
+        raise InputError(f"{file}: none of its annotations can be read, so the classes are unknown; mend those files")
     names = sorted({item.name for image in images for item in image.objects})
     if not names:
         raise InputError(f"{file}: no object is annotated, so the classes are unknown; name them by data.classes=[...]")

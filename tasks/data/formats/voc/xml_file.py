@@ -40,7 +40,10 @@ def read_xml(file: Path) -> Element:
         raise InputError(f"{file}: declares the encoding {encoding!r}, which is none; {REMEDY}") from None
     except ValueError as error:
         said = "declared there" if declared else "expected where none is declared"
-        raise InputError(f"{file}: is no text in {encoding.upper()}, {said} ({error}); {REMEDY}") from None
+        raise InputError(
+            f"{file}: is no text in {encoding.upper()}, {said} ({error}); save it as UTF-8, or say in its first line"
+            ' what it is, such as <?xml version="1.0" encoding="GBK"?>'
+        ) from None
     try:
         root: Element = ElementTree.fromstring(text)
         return root

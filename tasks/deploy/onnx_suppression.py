@@ -38,6 +38,8 @@ def suppress(model: Any, head: str, settings: Mapping[str, Any]) -> None:
     build = _Builder(graph, head)
     all_scores, all_boxes = f"{scores}.all", f"{boxes}.all"
     by_class = build("Transpose", all_scores, perm=[0, 2, 1])
+    if (candidates := settings.get("candidates")) is not None and candidates < anchors:
+        by_class = _best_of_class(build, by_class, candidates)
     limits = build.ints([int(settings["detections"])]), build.floats(settings["nms_iou"])
     kept = build("NonMaxSuppression", all_boxes, by_class, *limits, build.floats(settings["score_threshold"]))
     inside = build("Clip", all_boxes, build.scalar(0.0), build.scalar(1.0))
@@ -47,7 +49,7 @@ def suppress(model: Any, head: str, settings: Mapping[str, Any]) -> None:
     zeros = build("Mul", by_class, build.scalar(0.0))
     dense = build("Transpose", build("ScatterND", zeros, kept, values), perm=[0, 2, 1])
     flat = build("Reshape", dense, build.ints([0, anchors * classes]))
-    best = build.scores_and_places(flat, most, scores)
+    _, best = build.best(flat, most, axis=1, into=scores)
     build("Mod", best, build.ints([classes]), into=f"{head}.labels")
     box = build("Unsqueeze", build("Div", best, build.ints([classes])), build.ints([2]))
     build("GatherND", inside, box, into=boxes, batch_dims=1)
@@ -61,6 +63,13 @@ def suppress(model: Any, head: str, settings: Mapping[str, Any]) -> None:
     outputs = [helper.make_tensor_value_info(name, kind, [first, *rest]) for name, kind, rest in made]
     del graph.output[:]
     graph.output.extend([*others[:at], *outputs, *others[at:]])
+
+
+def _best_of_class(build: _Builder, by_class: str, candidates: int) -> str:
+    """The scores (N, K, A) of the best so many boxes of each class of an image, zeros elsewhere."""
+    values, places = build.best(by_class, candidates, axis=2)
+    zeros = build("Mul", by_class, build.scalar(0.0))
+    return build("ScatterElements", zeros, places, values, axis=2)
 
 
 def _seen(build: _Builder, inside: str, kept: str) -> str:
@@ -99,14 +108,18 @@ class _Builder:
         self._graph.node.append(node)
         return name
 
-    def scores_and_places(self, flat: str, most: int, scores: str) -> str:
-        """The best of every image, best first, and the name of where they are."""
+    def best(self, values: str, most: int, axis: int, into: str | None = None) -> tuple[str, str]:
+        """Names of the best values along an axis, best first, and of where they are; of equal ones the earlier first.
+
+        Args:
+            into: name of the values.
+        """
         from onnx import helper
 
-        places = self._name()
-        inputs = [flat, self.ints([most])]
-        self._graph.node.append(helper.make_node("TopK", inputs, [scores, places], name=self._name(), axis=1))
-        return places
+        names = into or self._name(), self._name()
+        inputs = [values, self.ints([most])]
+        self._graph.node.append(helper.make_node("TopK", inputs, names, name=self._name(), axis=axis))
+        return names
 
     def ints(self, values: list[int]) -> str:
         import numpy as np

@@ -29,22 +29,24 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SIZE = 64
 
 
-def detector(clip: Clip) -> VisionModel:
+def detector(clip: Clip, candidates: int | None) -> VisionModel:
     torch.manual_seed(0)
     config = MobileNetV2Config(width=0.1)
     head = build_head(
-        SSDLiteConfig(clip=clip, max_detections=20, score_threshold=0.05), config.specs, num_classes=3, image_size=SIZE
-    )
+        SSDLiteConfig(clip=clip, max_detections=20, score_threshold=0.05, candidates=candidates),
+        config.specs, num_classes=3, image_size=SIZE,
+    )  # fmt: skip
     for name, parameter in head.named_parameters():
         parameter.data.normal_(0, 0.5 if name.endswith("weight") else 0.1)  # boxes that overlap, scores that differ
     return VisionModel(build_backbone(config, list(head.taps)), {"things": head}).eval()
 
 
 @pytest.mark.parametrize("clip", list(Clip))
-def test_it_keeps_what_ours_keeps(clip: Clip) -> None:
+@pytest.mark.parametrize("candidates", [None, 6, 10_000])
+def test_it_keeps_what_ours_keeps(clip: Clip, candidates: int | None) -> None:
     from tasks.deploy.onnx_file import convert
 
-    graph = ExportGraph(detector(clip), SIZE, few=True, dynamic=True).eval()
+    graph = ExportGraph(detector(clip, candidates), SIZE, few=True, dynamic=True).eval()
     session = ort.InferenceSession(convert(graph, Precision.fp32), providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_outputs()] == ["things.boxes", "things.scores", "things.labels"]
     images = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
@@ -55,9 +57,10 @@ def test_it_keeps_what_ours_keeps(clip: Clip) -> None:
     assert isinstance(ending, Boxes)
     wanted = detect(
         *raw, torch.ones(5, 2, dtype=torch.int64), score_threshold=0.05, nms_iou=ending.settings["nms_iou"],
-        max_detections=20, clip=clip,
+        max_detections=20, clip=clip, candidates=candidates,
     )  # fmt: skip
     assert any(len(one.scores) for one in wanted)
+    assert candidates != 6 or all(len(one.scores) < 18 for one in wanted)  # three classes, and some overlap
     for row, one in enumerate(wanted):
         count = int((scores[row] > 0).sum())
         assert count == len(one.scores)

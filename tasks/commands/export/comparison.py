@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torchvision.ops import box_iou
 
 from backbone.disk import write_whole
 from backbone.errors import InputError
@@ -21,6 +22,7 @@ from tasks.data.loading.workers import clean_error
 from tasks.data.transforms.build import evaluation_transform
 from tasks.deploy import torch_file
 from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
+from tasks.deploy.endings import FewBoxes
 from tasks.deploy.opening import padding_of
 from tasks.deploy.toolchains import TOOLCHAINS
 from tasks.drawing.contact_sheet import spread
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
 
     Pixels = NDArray[np.uint8]
+
+MEETS = 0.5
+"""Intersection over union from which on two detections are taken for the same."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,18 +125,51 @@ def compare(
 def differences(
     run: Runtime, views: Sequence[Pixels], wanted: Sequence[Sequence[NDArray[Any]]], names: Sequence[str]
 ) -> dict[str, float]:
-    """The largest from what is wanted, of each output; of a label map, the share of pixels with another class."""
+    """The largest from what is wanted, of each output; of a label map, the share of pixels with another class.
+
+    Detections are compared with those that they meet: of `boxes` and `scores` the largest difference of these, and of
+    `labels` the share of PyTorch's detections that meet none.
+    """
     largest = dict.fromkeys(names, 0.0)
     for view, expected in zip(views, wanted, strict=True):
-        for name, ours, theirs in zip(names, run(view), expected, strict=True):
+        outputs, found = run(view), dict.fromkeys(names, 0.0)
+        for place, (name, ours, theirs) in enumerate(zip(names, outputs, expected, strict=True)):
             if ours.shape != theirs.shape:
                 raise InputError(f"export: {name} is {ours.shape}, and {theirs.shape} in PyTorch; please report it")
-            if theirs.dtype == np.uint8:
-                found = float((ours != theirs).mean())
+            if name.endswith(f".{FewBoxes.outputs[-1]}"):
+                three = slice(place - 2, place + 1)
+                found |= zip(names[three], of_detections(outputs[three], expected[three]), strict=True)
+            elif theirs.dtype == np.uint8:
+                found[name] = float((ours != theirs).mean())
             else:
-                found = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0))
-            largest[name] = max(largest[name], found)
+                found[name] = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0))
+        largest = {name: max(value, found[name]) for name, value in largest.items()}
     return largest
+
+
+def of_detections(ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> tuple[float, float, float]:
+    """Differences of `boxes`, `scores` and `labels` (see `FewBoxes`) of one image, best first.
+
+    Each of their detections meets that of ours of its class that overlaps it most, if by `MEETS` and not met yet.
+
+    Returns:
+        The largest of the corners and of the scores of those that meet, and the share of theirs that meet none.
+    """
+    boxes, scores, labels = (torch.from_numpy(np.ascontiguousarray(array[0])) for array in ours)
+    their_boxes, their_scores, their_labels = (torch.from_numpy(np.ascontiguousarray(array[0])) for array in theirs)
+    overlap = box_iou(their_boxes, boxes) * (their_labels[:, None] == labels) * (scores > 0)
+    pairs = []
+    for one in (their_scores > 0).nonzero()[:, 0].tolist():
+        best = int(overlap[one].argmax())
+        if overlap[one, best] >= MEETS:
+            pairs.append((one, best))
+            overlap[:, best] = 0
+    one, other = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
+    corners = (their_boxes[one] - boxes[other]).abs()
+    apart = (their_scores[one] - scores[other]).abs()
+    count = int((their_scores > 0).sum())
+    largest = [float(values.max()) if pairs else 0.0 for values in (corners, apart)]
+    return largest[0], largest[1], 1 - len(pairs) / count if count else 0.0
 
 
 def table(rows: Sequence[Row]) -> Table:

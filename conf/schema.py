@@ -19,9 +19,10 @@ from heads.ssdlite.config import SSDLiteConfig
 from tasks.cli.literal import literal, text_keys
 from tasks.config.export import ExportConfig, Format
 from tasks.config.heads import DeepLabV3HeadConfig, HeadConfig, LinearHeadConfig, LRASPPHeadConfig, SSDLiteHeadConfig
+from tasks.config.logger import LoggerConfig, MlflowConfig, WandbConfig
 from tasks.config.run import RunConfig
 from tasks.config.search import BlocksConfig, NetAdaptConfig
-from tasks.config.training import LoggerConfig, OptimConfig, Strategy, TrainerConfig
+from tasks.config.training import OptimConfig, Strategy, TrainerConfig
 from tasks.data.config import (
     CocoConfig,
     FolderConfig,
@@ -78,6 +79,8 @@ NODES = {
     "trainer/ddp": TrainerConfig(accelerator="gpu", strategy=Strategy.ddp),
     "trainer/ddp_cpu": TrainerConfig(accelerator="cpu", devices=2, strategy=Strategy.ddp),
     "logger/files": LoggerConfig,
+    "logger/mlflow": MlflowConfig,
+    "logger/wandb": WandbConfig,
     "search/netadapt": NetAdaptConfig,
     "search/blocks": BlocksConfig,
     **{f"export/{name}": ExportConfig(format=of) for name, of in Format.__members__.items()},

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.commands.predict.journal import is_begun
+from tasks.config.logger import TrackerConfig
 from tasks.config.plugged import plugged
 from tasks.config.run import Command, Mode, RunConfig
-from tasks.data.formats.coco.results import existing
+from tasks.data.formats.coco.instances import existing
 from tasks.data.places import check_places
 from tasks.runs import folder as run_folder
 from tasks.runs.log import RunLog
+from tasks.runs.provenance import require
 
 if TYPE_CHECKING:
     from tasks.commands.job import LoadModel
@@ -37,7 +39,7 @@ def run(config: RunConfig, command: Command, load_model: LoadModel, world: World
     Raises:
         InputError: something that the user gave does not fit.
     """
-    _check_files(config)
+    _check_there(config)
     if world is None:
         with RunLog() as lines:
             return _prepared(config, command, load_model, lines, world)
@@ -90,12 +92,14 @@ def _folder(config: RunConfig, world: World | None) -> Path:
     return broadcast(lambda: remembered(named, name, training=training))
 
 
-def _check_files(config: RunConfig) -> None:
-    """See that files and folders of data are there, before torch is loaded, which takes seconds.
+def _check_there(config: RunConfig) -> None:
+    """See that files and folders of data and the logger's package are there, before torch is loaded, in seconds.
 
     Raises:
         InputError: one is missing.
     """
+    if config.mode is Mode.train and isinstance(config.logger, TrackerConfig):
+        require(f"logger={config.logger.PACKAGE}", [config.logger.PACKAGE], config.logger.PACKAGE)
     if config.predictions is not None:
         if (annotations := getattr(config.data, "annotations", None)) is not None:  # without: the command tells how
             existing(annotations, "data.annotations")

@@ -17,9 +17,12 @@ from heads.ssdlite.matcher import best_overlap
 from heads.structures import VOID
 from tasks.data.files.twins import twins
 from tasks.data.transforms.whole import MIN_SIDE_PX
+from tasks.distributed.group import is_first
 from tasks.evaluators.detection import log
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -43,6 +46,19 @@ POORLY_COVERED = 0.5
 
 WORST = 4
 """Classes that are named when default boxes hardly meet them."""
+
+
+def report_data(
+    model: VisionModel, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], image_size: int
+) -> None:
+    """Say of every detector how its default boxes meet the objects, and whether images of val are in train too."""
+    for name, head in model.heads.items():
+        if isinstance(head, SSDLite):
+            boxes = cast("DetectionData", splits.of(name).train)
+            report_coverage(boxes, labels[name], head)
+            report_small(boxes, image_size)
+    if is_first() and splits.train is not None:
+        report_leak(splits.train, splits.val)
 
 
 def report_leak(train: Images, val: Images) -> None:

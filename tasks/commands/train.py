@@ -18,9 +18,10 @@ from tasks.commands.budget import steps_within
 from tasks.commands.evaluate import evaluate_splits
 from tasks.commands.fitting import IMAGES, asks_trials, with_trials
 from tasks.commands.last_and_best import write_weights
-from tasks.commands.preflight import fit_default_boxes, report_coverage, report_leak, report_small, weigh_classes
+from tasks.commands.preflight import fit_default_boxes, report_data, weigh_classes
+from tasks.config.logger import LoggerConfig
 from tasks.config.run import Task
-from tasks.config.training import LoggerConfig, OnNonfinite
+from tasks.config.training import OnNonfinite
 from tasks.data.loading.workers import loading_explained
 from tasks.data.transforms.build import batch_mixing
 from tasks.distributed import group
@@ -39,6 +40,7 @@ from tasks.training.resume.keeper import CheckpointCallback, VerifiedFiles, chec
 from tasks.training.resume.longer import say_longer
 from tasks.training.teacher import Teacher
 from tasks.training.time_split import TimeSplit
+from tasks.training.tracker import tracked
 from tasks.training.trainer import build_loggers, build_trainer
 from tasks.training.watchdog.disk import DiskSpace, full_disk_explained
 from tasks.training.watchdog.memory import MemoryGrowth
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
     from tasks.training.resume.checkpoints import Checkpoint
     from tasks.training.resume.claim import RunLock
+    from tasks.training.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +90,16 @@ def train(
     Returns:
         Whether a signal ended it before its time.
     """
-    with ExitStack() as ending, full_disk_explained(claim.folder):
+    folder = claim.folder
+    with ExitStack() as ending, full_disk_explained(folder), tracked(job.builder.logger, folder) as tracker:
         if claim.stage is Stage.begun:
             ending.enter_context(claim.held())
-        return _train(job, claim, ending, seed, optim, trainer, multi_scale, distill)
+        return _train(job, claim, ending, tracker, seed, optim, trainer, multi_scale, distill)
 
 
 def _train(
-    job: Job, claim: RunLock, ending: ExitStack, seed: int, optim: OptimConfig, trainer: TrainerConfig,
-    multi_scale: bool, distill: str | None,
+    job: Job, claim: RunLock, ending: ExitStack, tracker: Tracker, seed: int, optim: OptimConfig,
+    trainer: TrainerConfig, multi_scale: bool, distill: str | None,
 ) -> bool:  # fmt: skip
     builder, folder = job.builder, claim.folder
     _ = builder.device  # whether there is one
@@ -130,13 +134,12 @@ def _train(
         claim.note(finished=False)
         job.lines.attach(folder)
         run_folder.write_config(folder, header.config)
-    _report_data(model, splits, labels, builder.transform.image_size)
+    group.broadcast(lambda: tracker.begin(header.config))
+    report_data(model, splits, labels, builder.transform.image_size)
 
     data.steps = steps * trainer.accumulate
     evaluators = builder.evaluators(splits, "val")
-    stop, disk = GracefulStop(steps), DiskSpace(folder)
-    if group.is_first():
-        disk.check(STATE * sum(weight.nbytes for weight in model.parameters()))
+    stop, disk = GracefulStop(steps), _disk_space(folder, model)
     while True:
         resumed = checkpoints.newest()
         _say_start(claim, resumed, steps)
@@ -149,13 +152,14 @@ def _train(
         keeper = _keeper(checkpoints, task, facts, stop, trainer, resumed, disk, split)
         try:
             with stop.listening():
-                _fit(builder, folder, task, data, keeper, stop, split, trainer)
+                _fit(builder, folder, task, data, keeper, stop, split, tracker, trainer)
         except RollBackError:
             model = _start(builder, splits, labels, trainer)
         else:
             break
     write_weights(folder, task, keeper, header, evaluators, data, builder.device, trainer.precision)
     evaluate_splits(job, trainer, model, splits, multi_scale=multi_scale)
+    tracker.log_results(is_done=keeper.is_done)
     if keeper.is_done and group.is_first():
         claim.note(finished=True)
     log.info("everything is in %s", folder)
@@ -202,17 +206,12 @@ def _object_side(splits: DataSplits | JointSplits, model: VisionModel) -> dict[s
     return {} if side is None else {OBJECT_SIDE: side}
 
 
-def _report_data(
-    model: VisionModel, splits: DataSplits | JointSplits, labels: Mapping[str, LabelMap], image_size: int
-) -> None:
-    """Say of every detector how its default boxes meet the objects, and whether images of val are in train too."""
-    for name, head in model.heads.items():
-        if isinstance(head, SSDLite):
-            boxes = cast("DetectionData", splits.of(name).train)
-            report_coverage(boxes, labels[name], head)
-            report_small(boxes, image_size)
-    if group.is_first() and splits.train is not None:
-        report_leak(splits.train, splits.val)
+def _disk_space(folder: Path, model: VisionModel) -> DiskSpace:
+    """Of the run folder, when there is room for the checkpoints of a model."""
+    disk = DiskSpace(folder)
+    if group.is_first():
+        disk.check(STATE * sum(weight.nbytes for weight in model.parameters()))
+    return disk
 
 
 def _task(
@@ -274,6 +273,7 @@ def _fit(
     keeper: CheckpointCallback,
     stop: GracefulStop,
     split: TimeSplit,
+    tracker: Tracker,
     config: TrainerConfig,
 ) -> None:
     """Train from where `keeper` goes on from, or from the start.
@@ -307,7 +307,7 @@ def _fit(
         builder.device,
         find_unused=len(builder.heads) > 1 or optim.heads_first > 0,
         callbacks=callbacks,
-        logger=build_loggers(builder.logger, folder, rows=rows, step=step),
+        logger=[*build_loggers(builder.logger, folder, rows=rows, step=step), *tracker.loggers],
         log_every_n_steps=builder.logger.every_steps if isinstance(builder.logger, LoggerConfig) else 50,
         max_steps=steps,
         val_check_interval=interval * config.accumulate,

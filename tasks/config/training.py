@@ -233,16 +233,3 @@ class TrainerConfig:
     def processes(self) -> int | None:
         """How many on this machine; None where nothing is said."""
         return len(self.devices) if isinstance(self.devices, list) else self.devices
-
-
-@dataclass(kw_only=True, slots=True)
-class LoggerConfig:
-    """Where losses and figures go while training, all in the run folder."""
-
-    csv: bool = True
-    tensorboard: bool = True
-    every_steps: int = 10
-
-    def __post_init__(self) -> None:
-        if self.every_steps < 1:
-            raise InputError(f"logger.every_steps={self.every_steps}: must be at least 1")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from backbone.errors import InputError
 from tasks.config.export import Format, Precision
-from tasks.runs.provenance import DISTRIBUTION
+from tasks.runs.provenance import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +86,5 @@ def tools(wanted: Format, *, what: str, to_write: bool) -> Tools:
         InputError: a package is not installed.
     """
     chain = TOOLCHAINS[wanted]
-    missing = [name for name in (chain.writes if to_write else chain.reads) if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"{what}: needs {', '.join(missing)}, not installed here; say pip install"
-            f" '{DISTRIBUTION}[{wanted.runtime}]'"
-        )
+    require(what, chain.writes if to_write else chain.reads, wanted.runtime)
     return cast("Tools", import_module(chain.module))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path("runs")
 PROBE = ".writable"
 CONFIG = "config.yaml"
+METRICS = "metrics.json"
 DIVISION = "split.json"
 """Which images are for training and which for validation, where data.split says so."""
 MAX_BYTES = 1_000_000
@@ -53,7 +54,7 @@ def make(folder: Path) -> None:
 
 def write_metrics(folder: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
     """`metrics.json`: {split: {name: value}}."""
-    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2))
+    write_whole(folder / METRICS, json.dumps(metrics, indent=2))
 
 
 def write_profile(folder: Path, profile: Mapping[str, Any]) -> None:

@@ -5,12 +5,35 @@ from __future__ import annotations
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from backbone.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DISTRIBUTION = "trident-mobile-vision"
 """What the package is installed by; `trident` is another one's name on the registry."""
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "albumentations", "numpy")
+
+
+def require(what: str, packages: Iterable[str], extra: str) -> None:
+    """See that packages are installed. None of them is imported.
+
+    Args:
+        what: the argument that asks for them.
+        packages: by the names that they are imported by.
+        extra: of ours, which installs them.
+    Raises:
+        InputError: one is not; the message has what to install.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{what}: needs {', '.join(missing)}, not installed here; say pip install '{DISTRIBUTION}[{extra}]'"
+        )
 
 
 def provenance(pretrained: str | None) -> dict[str, Any]:

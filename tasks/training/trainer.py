@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from tasks.config.training import LoggerConfig
+from tasks.config.logger import LoggerConfig
 from tasks.distributed.lightning_plugs import devices_and_strategy, without_signals
 from tasks.training.csv_log import CsvLog
 

@@ -43,6 +43,8 @@ WRONG = [
     ("--config-path=x", r"--config-path: the configuration is always Trident's; .*"),
     ("--experimental-rerun=x", r"--experimental-rerun: would read a pickle, which can run code; .*"),
     ("--cfg=nope", r"argument --cfg/-c: invalid choice: 'nope' .*; --help tells what can be said"),
+    ("logger=tensorboard", r"logger=tensorboard: there is no such option\. Allowed: files, mlflow, wandb"),
+    ("logger.project=x", r".*logger\.project.*"),
     ("--nope", r"--nope: there is no such flag; --help tells what can be said"),
 ]
 

@@ -21,6 +21,7 @@ from tasks.deploy import toolchains
 from tasks.deploy.artifact import FixedSize, TorchRun, fitted, open_artifact
 from tasks.deploy.endings import Cells, Pixels, Seen, canvas, ending_of, reading
 from tasks.deploy.graph import ExportGraph
+from tasks.runs import provenance
 from tests.commands.predict.models import predictor
 from tests.data.builders import jpeg, picture
 from tests.deploy.test_header import header
@@ -120,7 +121,7 @@ def test_a_head_that_nobody_knows() -> None:
 
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchains, "find_spec", lambda name: None)
+    monkeypatch.setattr(provenance, "find_spec", lambda name: None)
     with pytest.raises(InputError) as raised:
         toolchains.tools(Format.onnx, what="export=onnx", to_write=True)
     assert str(raised.value) == (
@@ -201,6 +202,25 @@ def test_differences_are_the_largest_of_every_output() -> None:
     assert found == {"a": 0.5, "b": 0.25}
     with pytest.raises(InputError, match=r"a is \(1,\), and \(2,\) in PyTorch"):
         differences(lambda view: [np.float32([1]), np.uint8([1])], [picture(2, 2)], wanted, ["a", "b"])
+
+
+def test_differences_of_detections_are_those_of_the_ones_that_meet() -> None:
+    """Theirs: three and padding. Ours: the second and first in the other order, of another class the third."""
+
+    def three(boxes: list[list[float]], scores: list[float], labels: list[int]) -> list[Any]:
+        return [np.float32([boxes]), np.float32([scores]), np.int64([labels])]
+
+    a, b, c, none = [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0.5, 0.5, 1], [0.0] * 4
+    theirs = three([a, b, c, none], [0.9, 0.8, 0.7, 0], [1, 1, 2, 0])
+    ours = three([b, [0, 0, 0.5, 0.4], c, none], [0.82, 0.81, 0.7, 0], [1, 1, 0, 0])
+    names = ["x.boxes", "x.scores", "x.labels"]
+    found = differences(lambda view: ours, [picture(2, 2)], [theirs], names)
+    assert found == pytest.approx({"x.boxes": 0.1, "x.scores": 0.09, "x.labels": 1 / 3}, abs=1e-6)
+    nothing = three([none] * 4, [0] * 4, [0] * 4)
+    assert differences(lambda view: ours, [picture(2, 2)], [nothing], names) == dict.fromkeys(names, 0)
+    assert differences(lambda view: nothing, [picture(2, 2)], [theirs], names) == dict(
+        zip(names, (0, 0, 1), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("name", "least"), [("calibration_images", 1), ("compared_images", 1), ("passes", 0)])

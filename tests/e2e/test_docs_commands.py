@@ -67,6 +67,7 @@ FILES = {
     "frozen_inference_graph.pb": "tensorflow/ssdlite_mobilenet_v2_pedestrian.pb",
 }
 YOLO, CONVERT, TUNE = "tests/data/test_yolo.py", "tests/commands/convert/test_convert.py", "tests/e2e/test_fine_tune.py"
+LOGGERS = "tests/engines/test_loggers.py"
 ELSEWHERE = {
     "task=classification data=imagenet data.root=FOLDER": "tests/data/test_imagenet.py",
     "task=detection data=yolo data.root=FOLDER": YOLO,
@@ -107,6 +108,9 @@ ELSEWHERE = {
         "tests/e2e/test_distributed.py"
     ),
     f"task=detection {COCO} trainer=ddp run_dir=/shared/run": "tests/e2e/test_distributed.py",
+    f"task=detection {COCO} logger=wandb logger.project=boxes": LOGGERS,
+    f"task=detection {COCO} logger=wandb logger.offline=true run_dir=runs/coco": LOGGERS,
+    f"task=detection {COCO} logger=mlflow logger.tracking_uri=http://localhost:5000 run_dir=runs/coco": LOGGERS,
 }
 """What takes long, or other tools or machines, and the test of it."""
 NETWORK = [

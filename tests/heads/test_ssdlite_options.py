@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torchvision.ops import complete_box_iou_loss, generalized_box_iou, sigmoid_focal_loss
+from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou, sigmoid_focal_loss
 
 from backbone.errors import InputError
 from backbone.features import FeatureSpec
 from heads.ssdlite.assigners import match_adaptive, match_aligned
 from heads.ssdlite.box_coder import decode, to_xyxy
 from heads.ssdlite.config import Assigner, BoxLoss, ClassLoss, ClassScore, SSDLiteConfig
+from heads.ssdlite.default_boxes import default_boxes
+from heads.ssdlite.fitted_scales import CANDIDATES, _best_overlap, fitted_scales
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
 from heads.ssdlite.loss import dense_class_loss, iou_loss
-from heads.ssdlite.matcher import match, paired_iou
+from heads.ssdlite.matcher import best_overlap, match, paired_iou
 from heads.structures import DetectionTargets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CLASSES = 3
 SPECS = {"near": FeatureSpec(24, 16), "far": FeatureSpec(32, 32)}
@@ -231,6 +238,42 @@ def test_fitted_scales_meet_the_objects_and_come_with_the_weights() -> None:
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.default_boxes_cxcywh, head.default_boxes_cxcywh)
     assert "scales" not in small_head().state_dict()  # the keys of checkpoints are what they were
+
+
+@pytest.mark.parametrize(
+    "sides", [(0.13, 0.16, 0.4), (0.25, 0.3, 0.5), (0.05, 0.25, 0.3), (0.1, 0.4, 0.5), (0.05, 0.3, 0.4)]
+)
+def test_fitted_scales_are_those_of_all_candidates_that_fit_best(sides: tuple[float, ...]) -> None:
+    """Squares in the middle of a cell of each map, against all 816 combinations; one beginning alone is 0.3 worse."""
+    config, cells, begin = (
+        SSDLiteConfig(three_boxes_first=False, aspect_ratios=[1.0]),
+        (16, 8, 4),
+        [0.2, 0.575, 0.95, 1.0],
+    )
+    low = torch.tensor([(0.5 + 0.5 / count) - side / 2 for count, side in zip(cells, sides, strict=True)])
+    boxes = torch.stack([low, low, low + torch.tensor(sides), low + torch.tensor(sides)], dim=1)
+
+    def mean_iou(scales: Sequence[float]) -> float:
+        return best_overlap(boxes, to_xyxy(default_boxes(cells, config, scales))).mean().item()
+
+    best = max(mean_iou([*scales, 1.0]) for scales in combinations(CANDIDATES, 3))
+    fitted = fitted_scales(boxes, torch.arange(3), cells, begin, config)
+    assert mean_iou(fitted) > best - 0.01
+    other = torch.tensor([2, 0, 1])
+    assert fitted_scales(boxes[other], torch.arange(3), cells, begin, config) == fitted
+
+
+@pytest.mark.parametrize("cells", [1, 3, 10])
+def test_best_overlap_with_a_map_is_that_with_all_its_boxes(cells: int) -> None:
+    shapes = [(0.1, 0.1), (0.3, 0.15), (1.2, 0.4)]
+    corners = torch.rand(200, 2, 2).sort(dim=1).values.flatten(1)
+    centres = (torch.arange(cells) + 0.5) / cells
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    every = torch.cat(
+        [torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1).view(-1, 4) for w, h in shapes]
+    )
+    expected = box_iou(corners, every).amax(dim=1)
+    torch.testing.assert_close(_best_overlap(corners, cells, shapes), expected)
 
 
 def test_given_scales_are_those_of_the_maps() -> None:

@@ -15,6 +15,7 @@ from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.run import RunConfig, Task
 from tasks.config.training import Algorithm
 from tasks.data.config import FolderConfig
+from tasks.data.transforms.config import SSDTransformConfig
 
 HEADS = {
     Kind.classification: LinearConfig,
@@ -64,6 +65,8 @@ def test_fine_tuning_is_a_configuration_for_every_task(task: Task) -> None:
     if task is Task.detection:
         assert isinstance(config.head, SSDLiteConfig)
         assert (list(config.head.taps), config.head.scales) == (["c3.expand", "c4.expand", "last"], "auto")
+        assert isinstance(config.transform, SSDTransformConfig)
+        assert (config.transform.zoom_out, config.transform.crop) == (0.0, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -107,14 +107,15 @@ def _last(folder: Path) -> int:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """SHA-256 of the saved model's tensors, of the last checkpoint (weights, average, optimiser, generators), of the
-    table of losses, and of the figures."""
+    """SHA-256 of the best and the last weights, of the last checkpoint (weights, average, optimiser, generators), of
+    the table of losses, and of the figures."""
     last = max((folder / "checkpoints").glob("step_*.ckpt"), key=lambda path: int(path.stem.rpartition("_")[2]))
     content = read(last)
     del content["state"]["callbacks"]  # has the time that was spent
     return {
         "model": digest(load_file(folder / "model.safetensors")),
         "last": digest(content),
+        "last weights": digest(load_file(folder / "last.safetensors")),
         "log": hashlib.sha256((folder / "csv" / "metrics.csv").read_bytes()).hexdigest(),
         "figures": hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest(),
     }

@@ -43,7 +43,8 @@ def test_fitted_default_boxes_are_the_checkpoint_s(
 def test_masks_weigh_the_classes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("task=segmentation", "data=shapes", "experiment=fine_tune", "head.class_weights=auto", "head.dice=1")
+    losses = ("head.class_weights=auto", "head.dice=1", "head.lovasz=1", "head.skip=c2")
+    words = ("task=segmentation", "data=shapes", "experiment=fine_tune", "backbone.freeze_at=null", *losses)
     assert tiny_run(monkeypatch, tmp_path, *words) == 0
     said = capsys.readouterr()
     assert "class weights: [" in said.out + said.err

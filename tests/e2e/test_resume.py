@@ -24,7 +24,8 @@ RESUMED = ("data.train_scenes=10", "data.val_scenes=2", "trainer.max_steps=7", "
 """Three batches of 4, 4 and 2 images in a pass; the evaluations are after every step."""
 CASES = {
     "classification": ("task=classification", "transform.mixup=0.2", "transform.cutmix=1.0", "data.workers=1"),
-    "growing": ("task=classification", "optim=adamw", "transform.progressive=32", "transform.stages=2"),
+    "growing": ("task=classification", "optim=adamw", "transform.progressive=32", "transform.stages=2",
+                "data.balanced_sampling=0.5", "head.class_weights=auto", "head.calibrate=true"),
     "detection": ("task=detection", "optim.ema_decay=null", "trainer.gradient_clip=1.0", "optim=rmsprop"),
     "segmentation": ("task=segmentation", "trainer.accumulate=2"),
     "multitask": (

@@ -1,11 +1,12 @@
-"""A video from file to file against its network alone, both measured in this run: frames a second.
+"""A video and a folder from file to file against the network alone, all measured in this run: images a second.
 
 python benchmarks/video.py [--checkpoint FILE] [--frames 300] [--repeats 3] [--threads 1] [--json FILE]
 
-mode=predict decodes, scales, answers, draws and writes a drawn video of 640 x 480 pixels; the rate is the one that it
-tells at its end, without the start of the program. The network alone answers the same frames, scaled beforehand, in the
-same batches. Both take turns, and the figures are medians of the clock. Without --checkpoint a detector of width 1.0 is
-trained for one step first. 1 can only be reached where cores are left beside the network's threads.
+mode=predict decodes, scales, answers, draws and writes a drawn video of 640 x 480 pixels, then its frames as JPEG
+files; the rate is the one that it tells at its end, without the start of the program. The network alone answers the
+same frames, scaled beforehand, in the same batches. They take turns, and the figures are medians of the clock. Without
+--checkpoint a detector of width 1.0 is trained for one step first. 1 can only be reached where cores are left beside
+the network's threads.
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ STEP = (
 RATE = re.compile(r"answered in .*\(([0-9.]+)/s\)")
 
 
-def draw_video(path: Path, frames: int) -> None:
-    """Window that moves over clouds."""
+def draw(path: Path, folder: Path, frames: int) -> None:
+    """Window that moves over clouds, as a video and as images in a folder."""
+    folder.mkdir()
     whole = clouds(np.random.default_rng(0), HEIGHT + frames, WIDTH + frames)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (WIDTH, HEIGHT))
     for number in range(frames):
-        writer.write(np.ascontiguousarray(whole[number : number + HEIGHT, number : number + WIDTH]))
+        frame = np.ascontiguousarray(whole[number : number + HEIGHT, number : number + WIDTH])
+        writer.write(frame)
+        cv2.imwrite(str(folder / f"{number:05}.jpg"), frame)
     writer.release()
 
 
@@ -57,9 +61,9 @@ def command(words: list[str], threads: int) -> str:
     return done.stdout + done.stderr
 
 
-def whole_rate(checkpoint: Path, video: Path, folder: Path, threads: int) -> float:
-    """Frames a second of mode=predict."""
-    words = [f"checkpoint={checkpoint}", f"source={video}", f"run_dir={folder}", "trainer.accelerator=cpu"]
+def whole_rate(checkpoint: Path, source: Path, folder: Path, threads: int) -> float:
+    """Images a second of mode=predict."""
+    words = [f"checkpoint={checkpoint}", f"source={source}", f"run_dir={folder}", "trainer.accelerator=cpu"]
     found = RATE.search(command(["mode=predict", *words], threads))
     assert found is not None, "mode=predict tells no rate"
     return float(found[1])
@@ -90,19 +94,33 @@ def main() -> None:
         checkpoint = told.checkpoint or folder / "run" / "model.safetensors"
         if told.checkpoint is None:
             command([*STEP, f"data.root={folder}/scenes", f"run_dir={folder}/run"], told.threads)
-        video = folder / "video.mp4"
-        draw_video(video, told.frames)
+        video, images = folder / "video.mp4", folder / "images"
+        draw(video, images, told.frames)
         rates = [
-            (whole_rate(checkpoint, video, folder / f"out{turn}", told.threads), network_rate(checkpoint, video))
+            (
+                whole_rate(checkpoint, video, folder / f"video{turn}", told.threads),
+                whole_rate(checkpoint, images, folder / f"images{turn}", told.threads),
+                network_rate(checkpoint, video),
+            )
             for turn in range(told.repeats)
         ]
-    whole, alone = (median(values) for values in zip(*rates, strict=True))
-    print(f"mode=predict on a video: {whole:.1f} frames/s; the network alone {alone:.1f}: {whole / alone:.2f} of it")
-    what = f"video of {WIDTH} x {HEIGHT}, from file to file"
+    *whole, alone = (median(values) for values in zip(*rates, strict=True))
+    print(f"the network alone: {alone:.1f} images/s")
+    rows = [
+        Compared(
+            f"{what} of {WIDTH} x {HEIGHT}, from file to file",
+            rate,
+            "its network alone",
+            alone,
+            "images/s",
+            rate / alone,
+        )
+        for what, rate in zip(("video", "JPEG files"), whole, strict=True)
+    ]
+    for row in rows:
+        print(f"{row.what}: {row.ours:.1f} images/s, {row.ratio:.2f} of it")
     write_json(
-        told.json,
-        {"frames_per_second": {"whole": whole, "network": alone}},
-        [Compared(what, whole, "its network alone", alone, "frames/s", whole / alone)],
+        told.json, {"images_per_second": dict(zip(("video", "folder", "network"), (*whole, alone), strict=True))}, rows
     )
 
 

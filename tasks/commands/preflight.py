@@ -145,7 +145,10 @@ def report_coverage(data: DetectionData, labels: LabelMap, head: SSDLite) -> Non
                 (share, f"{name} {100 * share:.0f} % (median side {sides[of_class].median():.2f} of the image)")
             )
     if poor:
+        fitted = head.config.scales == AUTO
         log.warning(
-            "default boxes: few objects of %d classes meet one: %s%s; set head.min_scale nearer to their size",
+            "default boxes: few objects of %d classes meet one: %s%s; %s",
             len(poor), ", ".join(text for _, text in sorted(poor)[:WORST]), " .." if len(poor) > WORST else "",
+            "a finer level in head.taps or a larger transform.image_size has more" if fitted
+            else "head.scales=auto fits them, experiment=fine_tune with a finer level",
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -31,6 +32,8 @@ OPSET = 20
 INPUT = "image"
 CENTRED = ("Cast", "Sub", "Transpose")
 """How a graph starts whose scaling is in its first layer."""
+IN_ENDING = re.compile(r"^endings\.(.+?)\.head\.")
+"""How weights of a head are called whose ending holds it, too."""
 LAYERS = {"Conv", "Gemm", "MatMul"}
 ACTIVATIONS = {"Clip", "Relu", "HardSwish", "HardSigmoid"}
 QUANTIZED = [*sorted(LAYERS), "Add", "Clip", "Relu", "ReduceMean", "Concat", "Resize", "Expand"]
@@ -159,7 +162,7 @@ def _ends(model: Any, names: set[str]) -> dict[str, str]:
     ends = {}
     for node in model.graph.node:
         layer = node.input[1].removesuffix("_DequantizeLinear_Output") if node.op_type in LAYERS else ""
-        layer = layer.removeprefix("model.").removesuffix(".weight")
+        layer = IN_ENDING.sub(r"heads.\1.", layer).removeprefix("model.").removesuffix(".weight")
         if layer not in names:
             continue
         tensor = node.output[0]

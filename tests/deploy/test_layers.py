@@ -63,8 +63,9 @@ def test_layers_are_named_in_the_order_of_the_image() -> None:
     assert all(name.startswith("heads.classes") for name in names[2 + blocks :])
 
 
-def test_the_lowest_are_shown_in_order_with_their_fall() -> None:
-    told = [LayerLoss(str(number), 40.0 - number) for number in range(12)]
-    shown = table(told)
-    assert list(shown.columns[0].cells) == [str(number) for number in range(4, 12)]
-    assert list(shown.columns[2].cells) == ["-1.0"] * 8
+def test_layers_that_lose_most_are_shown_in_order() -> None:
+    """A gate of 60 dB between others is no gain, and what comes behind it no loss."""
+    values = [40, 39, 60, 38.5, 30, 31, 29, 28, 27, 26, 25, 24, 23.8]
+    shown = table([LayerLoss(str(number), value) for number, value in enumerate(values)])
+    assert list(shown.columns[0].cells) == ["1", "4", "6", "7", "8", "9", "10", "11"]
+    assert list(shown.columns[2].cells) == ["1.0", "8.5", *["1.0"] * 6]

@@ -77,10 +77,10 @@ def export(job: Job, section: ExportConfig, trainer: TrainerConfig, *, checkpoin
         write_whole(path, module.with_header(content, header))
         log.info("%s: %.2f MB", path, path.stat().st_size / 1e6)
         made.append((path, read_artifact(str(path))))
-    if section.layers and calibration is not None:
-        tell_layers(folder, module, made, layer_names(graph), calibration.views[: section.compared_images])
     if section.compare:
         compare(job, section, model, graph, splits, made, precision=trainer.precision)
+    if section.layers and calibration is not None:
+        tell_layers(folder, module, made, layer_names(graph), calibration.views[: section.compared_images])
     if section.format is Format.web:
         path, made_header = made[-1]
         write_page(folder / "web", path, made_header, view_of(builder.transform, header.size), section.runtime)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from tasks.deploy.layers import LayerLoss, Probe
 
-WORST = 8
-"""Layers that are printed."""
+MOST = 8
+"""Layers that are printed at most."""
 
 
 def tell_layers(
@@ -32,7 +33,7 @@ def tell_layers(
     names: Sequence[str],
     images: Sequence[NDArray[np.uint8]],
 ) -> list[LayerLoss]:
-    """Compare the fp32 file with the one in 8 bits, print the layers that lose most, write all to `layers.json`.
+    """Compare the fp32 file with the one in 8 bits, print where most is lost, write all to `layers.json`.
 
     Args:
         tools: the module of the format, a `Probe`.
@@ -49,15 +50,13 @@ def tell_layers(
 
 
 def table(losses: Sequence[LayerLoss]) -> Table:
-    """The layers with the least signal-to-noise ratio, and how much each has less than the layer before it."""
-    shown = Table(title="signal to noise of the layers in 8 bits, the lowest", box=None, pad_edge=False)
-    for column in ("layer", "dB", "change"):
+    """The layers that lower the ratio most below the lowest of those before them, in order."""
+    shown = Table(title="signal to noise in 8 bits, layers where most is lost", box=None, pad_edge=False)
+    for column in ("layer", "dB", "lower by"):
         shown.add_column(column, justify="left" if column == "layer" else "right")
-    places = sorted(range(len(losses)), key=lambda place: losses[place].decibels)[:WORST]
-    for place in sorted(places):
-        one = losses[place]
-        change = one.decibels - losses[place - 1].decibels if place else math.nan
-        shown.add_row(
-            one.name, f"{one.decibels:.1f}", f"{change:+.1f}" if math.isfinite(change) else "–"
-        )  # fmt: skip
+    lowest = list(accumulate((one.decibels for one in losses), min))
+    falls = {place: lowest[place - 1] - lowest[place] for place in range(1, len(losses))}
+    most = sorted(falls, key=lambda place: -falls[place])[:MOST]
+    for place in sorted(place for place in most if falls[place] > 0):
+        shown.add_row(losses[place].name, f"{losses[place].decibels:.1f}", f"{falls[place]:.1f}")
     return shown

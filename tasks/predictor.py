@@ -172,10 +172,10 @@ class Predictor:
             return
         self._said_tiles = True
         log.info(
-            "predict.tiles=auto: images as one of %d x %d pixels are looked at in tiles of %d too (%d): as a whole the"
-            " model would see objects of the usual %.0f pixels at %.1f",
-            size[1], size[0], tiles[0].width, len(tiles), self.tiling.object_side or 0,
-            self.tiling.seen(max(size)) or 0,
+            "predict.tiles=auto: of an image of %d x %d pixels as a whole the model sees objects of the usual %.0f"
+            " pixels at %.1f, so it looks at %d tiles of %d pixels, too; predict.tiles=null leaves them out",
+            size[1], size[0], self.tiling.object_side or 0, self.tiling.seen(max(size)) or 0, len(tiles),
+            tiles[0].width,
         )  # fmt: skip
 
     def see(self, image: Pixels) -> Pixels:

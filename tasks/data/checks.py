@@ -43,12 +43,12 @@ def require_root(root: str | None, what: str, remedy: str) -> str:
 
 def require_folder(path: Path | str, what: str, remedy: str) -> None:
     if not os.path.isdir(path):  # noqa: PTH112 - `path` may be a string
-        raise InputError(f"{path}: there is no such folder; {what} is expected there: {remedy}")
+        raise InputError(f"{path}: there is no such folder; {what} should be there: {remedy}")
 
 
 def require_file(path: Path, what: str, remedy: str) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; {what} is expected there: {remedy}")
+        raise InputError(f"{path}: there is no such file; {what} should be there: {remedy}")
 
 
 def check_images_exist(

@@ -117,8 +117,10 @@ class Wandb:
             return
         try:
             wandb.login()
-        except wandb.Error:
-            raise InputError("logger=wandb: nobody is logged in; say wandb login, or logger.offline=true") from None
+        except wandb.Error as error:
+            raise InputError(
+                f"logger=wandb: cannot log in ({_first_line(error)}); say wandb login, or logger.offline=true"
+            ) from None
 
     def begin(self, run: str | None, config: Mapping[str, Any], file: Path) -> None:
         """See `Service`."""

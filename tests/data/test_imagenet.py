@@ -221,7 +221,7 @@ def test_flat_val_with_half_a_kit(tmp_path: Path) -> None:
     put(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
     (tmp_path / KIT / "meta.mat").unlink()
     with pytest.raises(
-        InputError, match=r"meta\.mat: there is no such file; the development kit's table of classes is"
+        InputError, match=r"meta\.mat: there is no such file; the development kit's table of classes should"
     ):
         build(tmp_path, need_train=False)
 

@@ -338,7 +338,7 @@ def test_impossible_configurations(values: dict[str, object], message: str) -> N
 
 def test_missing_folders_and_other_tasks(tmp_path: Path) -> None:
     write_pairs(tmp_path, {"train": ["a"]})
-    with pytest.raises(InputError, match=r"images/val: there is no such folder; the images of the split is expected"):
+    with pytest.raises(InputError, match=r"images/val: there is no such folder; the images of the split should be"):
         build_splits(MasksConfig(root=str(tmp_path), classes=list(NAMES)), "segmentation")
     with pytest.raises(InputError, match="task=detection data=masks: this data has labels for segmentation only"):
         build_splits(MasksConfig(), "detection")
@@ -356,7 +356,7 @@ def test_masks_as_other_tools_write_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1 pixels have the value 300; allowed are 0 \.\. 2"):
         IndexMasks("abc")(tmp_path / "high.png")
     Image.fromarray(np.array([[1, 2, 3]], dtype=np.uint8)).save(tmp_path / "one.png")
-    with pytest.raises(InputError, match=r"value 3; none has 0, so the classes look counted from 1"):
+    with pytest.raises(InputError, match=r"its values are 1 .. 3, so the classes look counted from 1"):
         IndexMasks("abc")(tmp_path / "one.png")
     Image.fromarray(values).save(tmp_path / "lossy.jpg")
     with pytest.raises(InputError, match=r"is a JPEG, whose compression changes values"):

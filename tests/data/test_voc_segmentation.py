@@ -142,7 +142,7 @@ def test_size_and_colours_are_checked_on_reading(tmp_path: Path) -> None:
         (f"{LISTS}/train.txt", r"train\.txt: there is no such file; the list of the split's images"),
         ("JPEGImages/a.jpg", r"a\.jpg: this image is listed in .*train\.txt but absent; add the file or remove"),
         ("SegmentationClass/a.png", r"a\.png: this mask is listed in .*train\.txt but absent; add the file or remove"),
-        ("JPEGImages", r"JPEGImages: there is no such folder; the images is expected"),
+        ("JPEGImages", r"JPEGImages: there is no such folder; the images should be"),
         ("SegmentationClass", r"SegmentationClass: there is no such folder; the masks of train"),
         ("", r"voc: there is no such folder; VOC's layout with .*: data\.root=FOLDER names .*data\.download=true"),
     ],
@@ -229,7 +229,7 @@ def test_broken_files_of_sbd(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"{name}\.mat: {message}.*remove SBD's folder and fetch it again"):
             read_mat(tmp_path / f"{name}.mat")
     root = write(tmp_path / "voc", {"train": ["t"], "val": ["v"]})
-    with pytest.raises(InputError, match="nowhere: there is no such folder; SBD's masks is expected"):
+    with pytest.raises(InputError, match="nowhere: there is no such folder; SBD's masks should be"):
         add_sbd(root, tmp_path / "nowhere")
 
 

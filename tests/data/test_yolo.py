@@ -9,6 +9,7 @@ import pytest
 from backbone.errors import InputError
 from tasks.data.build import build_splits
 from tasks.data.config import BadBoxes, YoloConfig
+from tasks.data.faults import collected
 from tests.data.builders import jpeg, picture
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ def write(root: Path, images: dict[str, str | None], yaml: str | None = None) ->
 
 def both(text: str | None, folder: str = "images/{}/a.jpg") -> dict[str, str | None]:
     return {folder.format("train"): text, folder.format("val"): BOX}
+
+
+def test_every_broken_image_is_collected_where_faults_are(tmp_path: Path) -> None:
+    images = {f"images/{split}/{name}.jpg": BOX for split in ("train", "val") for name in "abc"}
+    root = write(tmp_path, dict(images), "names: [cat, dog]\ntrain: images/train\nval: images/val\n")
+    for name in ("train/b.jpg", "val/a.jpg"):
+        (root / "images" / name).write_bytes(b"")
+    with collected() as faults:
+        splits = build_splits(YoloConfig(root=str(root)), "detection")
+    assert (len(splits.train), len(splits.val)) == (3, 3)
+    unread = [case for fault in faults if fault.unread for case in fault.cases]
+    assert unread == [str(root / "images" / name) for name in ("train/b.jpg", "val/a.jpg")]
+    with pytest.raises(InputError, match=r"b\.jpg: is an empty file; replace the file or take it out"):
+        build_splits(YoloConfig(root=str(root)), "detection")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WORDS = (
     "task=classification", *TINY, "trainer.accelerator=cpu", "data.train_scenes=16", "optim.schedule=constant",
-    "logger.every_steps=1",
+    "optim.warmup_steps=0", "logger.every_steps=1",
 )  # fmt: skip
 START_S = 120
 """That a server may take to answer."""
@@ -84,7 +84,6 @@ def test_wandb_offline(tmp_path: Path) -> None:
         said = run(words_of(tmp_path, steps, f"run_dir={folder}", "logger=wandb", "logger.offline=true"))
         assert "logger=wandb: " in said
         assert "(wandb sync uploads it)" in said
-    run(words_of(tmp_path, 4, f"run_dir={tmp_path / 'files'}"))
     run(words_of(tmp_path, 6, f"run_dir={tmp_path / 'files'}"))
     check_weights(folder, tmp_path / "files")
     files = sorted((folder / "wandb").glob("offline-run-*/*.wandb"))
@@ -99,12 +98,12 @@ def test_wandb_offline(tmp_path: Path) -> None:
         assert {"task", "optim", "trainer", "data"} <= {one.key or one.nested_key[0] for one in updates}
         rows = history(records)
         logged |= {row["trainer/global_step"]: row["train/loss"] for row in rows if "train/loss" in row}
-        best = [row["best/val/top_1"] for row in rows if "best/val/top_1" in row]
+        best = [row["best/val/top1"] for row in rows if "best/val/top1" in row]
         assert len(best) == 1
         assert any("contact_sheet/filenames" in row for row in rows)
         assert len(list((file.parent / "files" / "media" / "images").glob("contact_sheet*.png"))) == 1
         assert [r.exit.exit_code for r in records if r.WhichOneof("record_type") == "exit"] == [0]
-    assert best == [json.loads((folder / "metrics.json").read_text())["val"]["top_1"]]
+    assert best == [json.loads((folder / "metrics.json").read_text())["val"]["top1"]]
     assert logged == pytest.approx(losses(folder))
 
 
@@ -114,10 +113,10 @@ def test_wandb_without_a_key_or_a_server(tmp_path: Path) -> None:
     nobody = {"WANDB_API_KEY": "", "NETRC": str(tmp_path / "none"), "WANDB_CONFIG_DIR": str(tmp_path / "none")}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **nobody}
     for variables, said in (
-        ({}, "trident: logger=wandb: nobody is logged in; say wandb login, or logger.offline=true"),
+        ({}, "trident: logger=wandb: cannot log in (No API key configured"),
         (
             {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{free_port()}"},
-            "trident: logger=wandb: cannot begin a run there (CommError: ",
+            "trident: logger=wandb: cannot ",  # log in, or begin a run
         ),
     ):
         done = subprocess.run(words, capture_output=True, text=True, env=environment | variables, cwd=ROOT)
@@ -209,8 +208,8 @@ def test_mlflow(server: MlflowServer, tmp_path: Path) -> None:
     assert there.data.params["trainer/max_steps"] == "4"  # as it began; the file has what it came to
     artifacts = {file.path for file in MlflowClient(server.address).list_artifacts(there.info.run_id)}
     assert artifacts == {"config.yaml", "contact_sheet.png"}
-    best = json.loads((folder / "metrics.json").read_text())["val"]["top_1"]
-    assert there.data.metrics["best/val/top_1"] == pytest.approx(best)
+    best = json.loads((folder / "metrics.json").read_text())["val"]["top1"]
+    assert there.data.metrics["best/val/top1"] == pytest.approx(best)
     assert mlflow_losses(server, there.info.run_id) == pytest.approx(losses(folder))
 
 
@@ -219,7 +218,8 @@ def test_a_server_that_is_gone_does_not_end_a_training(server: MlflowServer, tmp
     folder = tmp_path / "run"
     more = (f"run_dir={folder}", "logger=mlflow", f"logger.tracking_uri={server.address}", "trainer.checkpoint_every=5")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    words = words_of(tmp_path, 40, *more)
+    every = "trainer.validate_every=1"  # pass: at the same steps however long it is
+    words = words_of(tmp_path, 40, *more, every)
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
     ) as training:
@@ -235,7 +235,7 @@ def test_a_server_that_is_gone_does_not_end_a_training(server: MlflowServer, tmp
     assert server.start()
     (there,) = runs_of(server)
     assert there.info.status == "RUNNING"
-    said = run(words_of(tmp_path, 44, *more))
+    said = run(words_of(tmp_path, 44, *more, every))
     assert "did not get there" not in said
     (there,) = runs_of(server)
     assert there.info.status == "FINISHED"
@@ -243,5 +243,5 @@ def test_a_server_that_is_gone_does_not_end_a_training(server: MlflowServer, tmp
     assert {41, 42, 43} <= set(sent)
     assert sent == pytest.approx({step: logged[step] for step in sent})
     for steps in (40, 44):
-        run(words_of(tmp_path, steps, f"run_dir={tmp_path / 'files'}"))
+        run(words_of(tmp_path, steps, f"run_dir={tmp_path / 'files'}", every))
     check_weights(folder, tmp_path / "files")

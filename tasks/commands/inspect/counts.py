@@ -129,7 +129,7 @@ def report_classes(counts: Mapping[str, Counts]) -> list[Finding]:
     if counts["train"].classes and not there["train"]:
         text = "train: nothing is labelled, so there is nothing to learn; check the annotations"
         return [Finding(Severity.error, "nothing is labelled", text, split="train")]
-    findings = []
+    findings = _nowhere(counts["train"], set().union(*there.values()))
     for split, held in counts.items():
         unseen = [row.name for row in held.classes if row.name in there[split] - there["train"]]
         if unseen:
@@ -140,6 +140,21 @@ def report_classes(counts: Mapping[str, Counts]) -> list[Finding]:
             text = f"{_some(absent)}: in train but not in {split}, so they have no figure there; add images of them"
             findings.append(Finding(Severity.note, f"class not in {split}", text, absent, split))
     return findings
+
+
+def _nowhere(train: Counts, somewhere: set[str]) -> list[Finding]:
+    """Classes that no split has; a warning where masks may count them from 1."""
+    names = [row.name for row in train.classes if row.name not in somewhere]
+    if not names:
+        return []
+    text = f"{_some(names)}: in no image that was read, so never learned; leave out what there is no more of"
+    if train.counted != "pixels" or train.classes[0].name not in names:
+        return [Finding(Severity.note, "class that occurs nowhere", text, names)]
+    text = (
+        f"{_some(names)}: in no mask that was read. None has the value 0, that of {train.classes[0].name}: where masks"
+        " count classes from 1, each is taken for the one behind it; name a class for the value 0, too"
+    )
+    return [Finding(Severity.warning, "class that occurs nowhere", text, names)]
 
 
 def report_shapes(reading: Reading, split: str) -> list[Finding]:

@@ -16,7 +16,7 @@ from tasks.commands.inspect.console import print_findings, print_splits
 from tasks.commands.inspect.counts import count, report_boxes, report_classes, report_shapes
 from tasks.commands.inspect.coverage import coverage, report_coverage
 from tasks.commands.inspect.duplicates import find_groups, report_groups
-from tasks.commands.inspect.findings import from_faults, ordered
+from tasks.commands.inspect.findings import Severity, from_faults, ordered
 from tasks.commands.inspect.inspection import Inspection
 from tasks.commands.inspect.page import write_page
 from tasks.commands.inspect.reading import Reading
@@ -182,6 +182,7 @@ def _show(found: Inspection, folder: Path) -> None:
     print_findings(found.findings, console)
     if found.interrupted:
         log.info("interrupted: this is what was read until then")
-    sound = "sound, if the warnings above are as you want it" if found.findings else "sound"
+    warned = any(finding.severity is Severity.warning for finding in found.findings)
+    sound = "sound, if the warnings above are as you want it" if warned else "sound"
     log.info("training on this data would be %s", sound if found.sound else "spoiled by the errors above")
     log.info("everything is in %s", folder)

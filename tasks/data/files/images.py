@@ -148,7 +148,7 @@ def stored_size(name: str | Path, data: bytes) -> tuple[int, int]:
     except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # the last of AVIF
         if data.startswith(TIFF_MAGICS) and (size := _tiff_size(data)) is not None:
             return size
-        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}") from error
+        raise InputError(f"{name}: {_unknown(data)}; {REMEDY}") from error
 
 
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
@@ -255,6 +255,10 @@ def _decode_strictly(data: bytes, colourspace: str, least: dict[str, int]) -> Pi
     return image
 
 
+def _unknown(data: bytes) -> str:
+    return "is broken or in no known image format" if data else "is an empty file"
+
+
 def _decode_other(name: str | Path, data: bytes) -> Pixels:
     logging = cv2.utils.logging
     before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
@@ -265,7 +269,7 @@ def _decode_other(name: str | Path, data: bytes) -> Pixels:
     finally:
         logging.setLogLevel(before)
     if image is None:
-        raise InputError(f"{name}: is broken or in no known image format; {REMEDY}")
+        raise InputError(f"{name}: {_unknown(data)}; {REMEDY}")
     if (brightest := PNM.match(data)) and int(brightest[1]) not in (255, 65535):
         raise InputError(
             f"{name}: its white is {int(brightest[1])}; convert it to 8 or 16 bits, whose white is 255 or 65535"

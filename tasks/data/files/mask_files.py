@@ -92,7 +92,11 @@ class IndexMasks:
             values, counts = np.unique(mask[~known], return_counts=True)
             more = f" and {len(values) - 1} more values that are no class" if len(values) > 1 else ""
             if values.tolist() == [len(self.names)] and mask.min() > 0:
-                more += "; none has 0, so the classes look counted from 1, and here they count from 0"
+                raise InputError(
+                    f"{path}: its values are {mask.min()} .. {values[0]}, so the classes look counted from 1, and here"
+                    f" they count from 0: take 1 from every value, or name a class for 0 before"
+                    f" {', '.join(self.names)} in data.classes"
+                )
             raise InputError(
                 f"{path}: {counts[0]} pixels have the value {values[0]}{more}; allowed are 0 .. {len(self.names) - 1}"
                 f" ({', '.join(self.names)}) and {VOID} for void: correct the mask or the list of classes, or say"

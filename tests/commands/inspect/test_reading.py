@@ -114,6 +114,31 @@ def test_masks(tmp_path: Path) -> None:
     assert [f.count for f in report_shapes(train, "train")] == [3]
 
 
+def test_masks_that_count_from_1(tmp_path: Path) -> None:
+    """With as many classes as values the reader refuses them; with one more only the first class is missing."""
+    for split in ("train", "val"):
+        for folder in ("images", "masks"):
+            (tmp_path / folder / split).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / split / "a.jpg").write_bytes(jpeg(picture(40, 60)))
+        mask = np.full((40, 60), 1, np.uint8)
+        mask[:20] = 2
+        cv2.imwrite(str(tmp_path / "masks" / split / "a.png"), mask)
+    for classes, said in (
+        (["x", "y", "z"], "x: in no mask that was read. None has the value 0, that of x: where masks count classes"),
+        (["x", "y", "z", "w"], "x, w: in no mask that was read. None has the value 0, that of x"),
+    ):
+        splits = build_splits(MasksConfig(root=str(tmp_path), classes=classes), "segmentation")
+        counts = {"train": count(read(splits.train), splits.labels), "val": count(read(splits.val), splits.labels)}
+        (finding,) = report_classes(counts)
+        assert (finding.kind, finding.severity) == ("class that occurs nowhere", Severity.warning)
+        assert finding.text.startswith(said)
+    splits = build_splits(MasksConfig(root=str(tmp_path), classes=["x", "y"]), "segmentation")
+    (finding,) = read(splits.train).findings("train")
+    assert "its values are 1 .. 2, so the classes look counted from 1, and here they count from 0: take 1 from" in (
+        finding.text
+    )
+
+
 def test_folders(tmp_path: Path) -> None:
     for place in ("train/a/1", "train/a/2", "train/b/3", "val/a/4", "val/b/5"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)

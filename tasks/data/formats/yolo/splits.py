@@ -134,9 +134,7 @@ def _read(found: Description, places: Sequence[Path], boundary: Boundary) -> Spl
         labels.append(Labels([], [], [], {}))
         with each("wrong line of labels", str(note)):
             labels[-1] = read_labels(note, len(found.names), found.columns)
-    with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(_size, images))
-    split = Split(places[0], [str(i) for i in images], notes, np.array(sizes, dtype=np.int64).reshape(-1, 2), labels)
+    split = Split(places[0], [str(i) for i in images], notes, _sizes(images), labels)
     _question(split, found)
     return split
 
@@ -165,10 +163,17 @@ def _note(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _size(image: Path) -> tuple[int, int]:
-    with each("unreadable image", str(image)):
-        return read_size(image)
-    return 1, 1  # where faults are collected
+def _sizes(images: list[Path]) -> NDArray[np.int64]:
+    """(N, 2) height and width; where faults are collected, 1 and 1 of an image that cannot be read."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        reads = [pool.submit(read_size, image) for image in images]
+    sizes = np.ones((len(images), 2), dtype=np.int64)
+    for place, (image, read) in enumerate(zip(images, reads, strict=True)):  # faults are collected in this thread alone
+        try:
+            sizes[place] = read.result()
+        except InputError as error:
+            fault("unreadable image", str(error), [str(image)], unread=True)
+    return sizes
 
 
 def _question(split: Split, found: Description) -> None:

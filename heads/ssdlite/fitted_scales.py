@@ -58,8 +58,9 @@ def fitted_scales(
         maps = [overlap(index, tuple(shapes)) for index, shapes in enumerate(box_shapes(len(cells), config, scale))]
         return float(torch.stack(maps).amax(dim=0) @ weights)
 
-    best, reached = list(start), value(start)
-    for begin in [best, *sorted(_geometric(start), key=value)[-STARTS:]]:
+    best = [round(scale, 6) for scale in start]  # in float32 they would be just beside candidates
+    reached = value(best)
+    for begin in [best, *sorted(_geometric(best), key=value)[-STARTS:]]:
         found = _ascended(begin, value)
         if (gained := value(found)) > reached + WORTH:
             best, reached = found, gained

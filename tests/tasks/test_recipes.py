@@ -59,7 +59,7 @@ def test_few_pictures_leave_the_backbone_as_it_is() -> None:
 def test_fine_tuning_is_a_configuration_for_every_task(task: Task) -> None:
     config = composed("experiment=fine_tune", f"task={task.value}", "data=shapes", "backbone.weights=y")
     assert config.task is task
-    assert config.optim.algorithm is Algorithm.sgd
+    assert config.optim.algorithm is (Algorithm.adamw if task is Task.segmentation else Algorithm.sgd)
     kinds = {head.kind for head in config.named_heads().values()}
     assert kinds == (set(Kind) if task is Task.multitask else {Kind(task.value)})
     if task is Task.detection:
@@ -67,6 +67,8 @@ def test_fine_tuning_is_a_configuration_for_every_task(task: Task) -> None:
         assert (list(config.head.taps), config.head.scales) == (["c3.expand", "c4.expand", "last"], "auto")
         assert isinstance(config.transform, SSDTransformConfig)
         assert (config.transform.zoom_out, config.transform.crop) == (0.0, 0.5)
+    if task is Task.segmentation:
+        assert (config.backbone.freeze_at, config.data.balanced_sampling) == ("context", 0.5)
 
 
 @pytest.mark.parametrize(

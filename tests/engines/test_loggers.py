@@ -147,7 +147,8 @@ class MlflowServer:
             *("--artifacts-destination", str(self._folder / "artifacts")),
         ]
         with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+            lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else it starts ten processes more
+            self._process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, env=lean)
         until = time.monotonic() + START_S
         while time.monotonic() < until and self._process.poll() is None:
             with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(f"{self.address}/health") as answer:

@@ -290,7 +290,7 @@ def test_too_few_pictures_and_no_package(
     words = ("mode=export", f"checkpoint={checkpoints['classification']}", f"run_dir={tmp_path / 'run'}")
     assert trident(monkeypatch, *words, "export.precision=int8") == 2
     assert "export.calibration_images=100: the training data has 12 images" in capsys.readouterr().err
-    monkeypatch.setattr("tasks.deploy.toolchains.find_spec", lambda name: None)
+    monkeypatch.setattr("tasks.runs.provenance.find_spec", lambda name: None)
     assert trident(monkeypatch, *words) == 2
     assert "export=onnx: needs onnx, onnxscript, onnxruntime, not installed here" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

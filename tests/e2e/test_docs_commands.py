@@ -79,6 +79,8 @@ ELSEWHERE = {
     "experiment=fine_tune data.root=FOLDER backbone.weights=FILE": TUNE,
     "experiment=fine_tune task=detection data=voc data.root=FOLDER backbone.weights=FILE": TUNE,
     "experiment=fine_tune task=detection data=voc data.root=FOLDER backbone.weights=FILE trainer.minutes=60": TUNE,
+    "experiment=fine_tune task=detection data=voc data.root=bccd data.bad_boxes=drop backbone.weights=FILE"
+    " data.batch_size=16 trainer.max_steps=400 trainer.precision=bf16-mixed seed=0": TUNE,
     "experiment=fine_tune task=segmentation data=masks data.root=FOLDER data.classes=[road,sky]"
     " backbone.weights=FILE": TUNE,
     "mode=search search=blocks task=classification data=folder data.root=FOLDER search.multiply_adds=60"

@@ -66,9 +66,8 @@ def test_a_training_over_two_tasks(slurm: dict[str, str], tmp_path: Path) -> Non
     assert said.count("everything is in") == 1
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text())["val"] for name in ("one", "two")]
     assert metrics[0].keys() == metrics[1].keys()
-    assert sorted(path.name for path in (tmp_path / "two").iterdir() if path.suffix == ".safetensors") == [
-        "model.safetensors"
-    ]
+    weights = sorted(path.name for path in (tmp_path / "two").glob("*.safetensors"))
+    assert weights == ["last.safetensors", "model.safetensors"]
 
 
 def check_sweep(folder: Path, said: str) -> None:

@@ -1,12 +1,12 @@
 """Latency of exported models: every backbone under every kind of head in every runtime, one thread.
 
 python benchmarks/backbones.py --json FILE [--backbones NAME ...] [--tasks NAME ...] [--runtimes NAME ...]
-    [--width W] [--repeats 20] [--table]
+    [--width W] [--repeats 20] [--table] [--plot FILE]
 
 Weights are random, which latency does not depend on; sizes of images are those of the task (224, 320, 513 pixels) with
 1000, 80 and 21 classes. The runtimes of one network take turns, and the time is the CPU's in one thread, which other
 processes disturb less than that of the clock; medians. What FILE has already is not measured again, so that a run that
-was stopped goes on. `--table` prints FILE as Markdown, a row for each backbone.
+was stopped goes on. `--table` prints FILE as Markdown, a row for each backbone, and `--plot` draws it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,30 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Draw it: a panel for each task, a group of bars for each backbone."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sizes = {task: one["size"] for key, one in found.items() for task in [key.split()[1]]}
+    figure, panels = plt.subplots(1, len(sizes), figsize=(4 * len(sizes), 3.2), squeeze=False, layout="constrained")
+    for panel, (task, size) in zip(panels[0], sizes.items(), strict=True):
+        there = [name for name in BACKBONES if f"{name} {task}" in found]
+        for place, runtime in enumerate(RUNTIMES):
+            times = [found[f"{name} {task}"].get(runtime, {}).get("ms", 0) for name in there]
+            rows = [row + 0.27 * (place - 1) for row in range(len(there))]
+            panel.barh(rows, times, height=0.25, label=NAMES[runtime])
+        panel.set_yticks(range(len(there)), there if panel is panels[0][0] else [])
+        panel.invert_yaxis()
+        panel.set_title(f"{task}, {size} px", fontsize=10)
+        panel.set_xlabel("ms, one thread")
+    panels[0][-1].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> None:
     parser = common_options(__doc__, repeats=20)
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
@@ -86,6 +110,7 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--table", action="store_true", help="print what the file has, and measure nothing")
+    parser.add_argument("--plot", type=Path, help="draw what the file has, as PNG or SVG")
     told = parser.parse_args()
     found = json.loads(told.json.read_text()) if told.json is not None and told.json.is_file() else {}
     register()
@@ -100,6 +125,8 @@ def main() -> None:
             if told.json is not None:
                 told.json.write_text(json.dumps(found, indent=2) + "\n")
     print(table(found))
+    if told.plot is not None:
+        plot(found, told.plot)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from backbone.features import FeatureSpec
 from heads.ssdlite.box_coder import encode, to_cxcywh, to_xyxy
 from heads.ssdlite.config import ClassScore, SSDLiteConfig
 from heads.ssdlite.head import SSDLite, SSDLiteOutputs
+from heads.ssdlite.loss import _Softplus
 from heads.ssdlite.matcher import match
 from heads.structures import DetectionTargets
 
@@ -234,3 +235,15 @@ def test_large_logits_stay_finite() -> None:
     huge = SSDLiteOutputs(outputs.logits * 1e4, outputs.deltas * 1e4)
     gradients_of = gradients(head, SSDLiteOutputs(*(x.detach().requires_grad_() for x in huge)), targets)
     assert all(g.abs().max() <= 1 for g in gradients_of)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_is_pytorchs(dtype: torch.dtype) -> None:
+    """Values up to the rounding of 1, gradients up to that of the sigmoid, from underflow to overflow of e^x."""
+    x = torch.cat([torch.linspace(-30, 30, 2001), torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4])]).to(dtype)
+    given = x.clone().requires_grad_()
+    found = _Softplus.apply(given)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(found, torch.logaddexp(x, torch.zeros_like(x)), rtol=4 * eps, atol=2 * eps)
+    found.sum().backward()
+    torch.testing.assert_close(given.grad, x.sigmoid(), rtol=4 * eps, atol=0)

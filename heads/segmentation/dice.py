@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads.structures import VOID
+from heads.segmentation.upsample import counted_pixels
 
 
 def dice_loss(logits: Tensor, masks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -24,10 +24,8 @@ def dice_loss(logits: Tensor, masks: Tensor, rows: Tensor, columns: Tensor) -> T
     """
     classes = logits.shape[1]
     parts = []
-    for image, mask in zip(logits, masks, strict=True):
-        counts = mask != VOID
-        scores = (rows @ image @ columns.T).softmax(dim=0)[:, counts]
-        truth = F.one_hot(mask[counts].long(), classes).T.to(scores.dtype)
+    for scores, labels in counted_pixels(logits, masks, rows, columns):
+        truth = F.one_hot(labels.long(), classes).T.to(scores.dtype)
         parts.append(torch.stack([(scores * truth).sum(dim=1), scores.sum(dim=1), truth.sum(dim=1)]))
     shared, predicted, true = torch.stack(parts).sum(dim=0)
     occurs = true > 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from heads.structures import VOID
+from heads.segmentation.upsample import counted_pixels
 
 STRIDE = 4
 """Rows and columns of the masks of which one is looked at."""
@@ -27,10 +27,9 @@ def lovasz_loss(logits: Tensor, masks: Tensor, rows: Tensor, columns: Tensor) ->
     """
     rows, columns = rows[::STRIDE], columns[::STRIDE]
     scores, labels = [], []
-    for image, mask in zip(logits, masks[:, ::STRIDE, ::STRIDE], strict=True):
-        counts = mask != VOID
-        scores.append((rows @ image @ columns.T).softmax(dim=0)[:, counts])
-        labels.append(mask[counts])
+    for of_image, truth_of_image in counted_pixels(logits, masks[:, ::STRIDE, ::STRIDE], rows, columns):
+        scores.append(of_image)
+        labels.append(truth_of_image)
     probabilities, truth = torch.cat(scores, dim=1), torch.cat(labels)
     if not len(truth):
         return logits.sum() * 0.0

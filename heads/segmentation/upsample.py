@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from heads.structures import VOID
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +57,19 @@ def matrix(cells: int, pixels: int, *, aligned_corners: bool, device: torch.devi
     low, high, share = between(cells, pixels, aligned_corners=aligned_corners, device=device)
     here = torch.arange(cells, device=device)
     return (low[:, None] == here) * (1 - share)[:, None] + (high[:, None] == here) * share[:, None]
+
+
+def counted_pixels(logits: Tensor, masks: Tensor, rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Probabilities (K, P) and labels (P,) of the pixels that are not ignored, image by image.
+
+    Args:
+        logits: (N, K, h, w).
+        masks: (N, H, W) uint8; 255 is ignored.
+        rows, columns: (H, h) and (W, w), which interpolate (see `matrix`).
+    """
+    for image, mask in zip(logits, masks, strict=True):
+        counts = mask != VOID
+        yield (rows @ image @ columns.T).softmax(dim=0)[:, counts], mask[counts]
 
 
 def stripes(height: int, values_in_row: int) -> Iterator[tuple[int, int]]:

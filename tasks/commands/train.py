@@ -207,7 +207,7 @@ def _object_side(splits: DataSplits | JointSplits, model: VisionModel) -> dict[s
 
 
 def _disk_space(folder: Path, model: VisionModel) -> DiskSpace:
-    """Of the run folder, when there is room for the checkpoints of a model."""
+    """Watch over the room on the run folder's disk, where there is enough for the checkpoints of a model."""
     disk = DiskSpace(folder)
     if group.is_first():
         disk.check(STATE * sum(weight.nbytes for weight in model.parameters()))

@@ -64,7 +64,7 @@ class Tracker(Logger):
 
     @property
     def name(self) -> str:
-        """Of the service: Lightning asks for it."""
+        """The service's name, which Lightning asks for."""
         return "" if self._service is None else self._service.name
 
     @property

@@ -49,6 +49,8 @@ class SearchConfig:
     """Share of the training images that networks are compared on instead; they come back for the long training."""
     max_hold_out: int = 1000
     """Images that are held out at most."""
+    save_every: int = 100
+    """Steps from one saved state of a long training to the next: it goes on from there where it was stopped."""
     control: bool = True
     """Train the starting network with all units narrowed alike to the same cost, too."""
 
@@ -58,7 +60,7 @@ class SearchConfig:
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"search.{name}={value}: must be positive{', or null' * (name == 'gradient_clip')}")
         check_share("hold_out", self.hold_out, 0.5)
-        check_least(self, 1, "divisor", "max_hold_out")
+        check_least(self, 1, "divisor", "max_hold_out", "save_every")
         check_least(self, 0, "long_steps", "weight_decay", "momentum")
         if not self.momentum < 1:
             raise InputError(f"search.momentum={self.momentum}: must be below 1")
@@ -142,8 +144,6 @@ class BlocksConfig(SearchConfig):
     """Networks by chance that are also trained from scratch, to see whether the shared weights rank them alike."""
     ranked_steps: int = 500
     """Training of each of those."""
-    save_every: int = 100
-    """Steps from one saved state of the network that holds all to the next."""
     learning_rate: float = 0.05
     weight_decay: float = 4e-5
     gradient_clip: float | None = 5.0
@@ -162,7 +162,7 @@ class BlocksConfig(SearchConfig):
             raise InputError(f"search.widths={self.widths}: must be above 0 and at most {MAX_FACTOR}")
         if not all(abs(depth) <= MAX_BLOCKS for depth in self.depths):
             raise InputError(f"search.depths={self.depths}: must be -{MAX_BLOCKS} .. {MAX_BLOCKS}")
-        check_least(self, 1, "steps", "candidates", "population", "parents", "recalibration", "save_every")
+        check_least(self, 1, "steps", "candidates", "population", "parents", "recalibration")
         check_least(self, 0, "ranked_steps")
         check_least(self, MIN_RANKED, "ranked")
         if self.candidates < self.ranked:

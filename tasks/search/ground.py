@@ -14,7 +14,7 @@ from backbone.units import explicit, units, with_unit
 from tasks.search.pieces import Piece, backbone_pieces, head_pieces
 from tasks.search.statistics import frozen_norms, images_of, moments, move
 from tasks.search.surgery import kept_moments, strongest, transfer
-from tasks.search.tuning import fine_tune, recalibrate, scored
+from tasks.search.tuning import Tuning, recalibrate, scored
 from tasks.training.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -151,15 +151,11 @@ class TrainedGround:
     def propose(self, architecture: Architecture, iteration: int) -> float:
         """See `netadapt.Ground.propose`."""
         self._proposed = self.narrowed(self.model, architecture, iteration)
-        batches = self.data.training(iteration, self.config.short_steps)
-        fine_tune(
-            self._proposed,
-            batches,
-            self.config,
-            seed=self._seed + iteration,
-            weights=self.weights,
-            teacher=self.teacher,
+        tuning = Tuning(
+            self._proposed, self.config, seed=self._seed + iteration, weights=self.weights, teacher=self.teacher
         )
+        for batch in self.data.training(iteration, self.config.short_steps):
+            tuning.learn(batch)
         seen = list(self.data.training(iteration, max(self.config.short_steps, RECALIBRATED)))
         recalibrate(self._proposed, seen)
         return scored(self._proposed, self.data.held_out(), self.evaluators)

@@ -11,6 +11,7 @@ from backbone.disk import whole_file
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from backbone.architecture import Architecture
@@ -67,6 +68,26 @@ class Outcome:
     measured_ms: float | None
     metric: float
     metrics: dict[str, float | None]
+
+
+def read_outcomes(path: Path) -> dict[str, Outcome]:
+    """Outcomes by name, in order; none where there is no file yet.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return {one["name"]: Outcome(**one) for one in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}); say another run_dir") from error
+
+
+def write_outcomes(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """Write what `read_outcomes` reads."""
+    with whole_file(path, durable=True) as part:
+        part.write_text(json.dumps([asdict(one) for one in outcomes], indent=2), encoding="utf-8")
 
 
 @dataclass(slots=True, kw_only=True)

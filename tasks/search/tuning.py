@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
+from backbone.disk import whole_file
+from backbone.errors import InputError
 from tasks.inference import predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from heads.structures import Batch
     from tasks.config.search import SearchConfig
@@ -17,45 +22,101 @@ if TYPE_CHECKING:
     from tasks.model import VisionModel
     from tasks.training.teacher import Teacher
 
+MOMENTUM = "momentum/"
+STEP = "step"
 
-def fine_tune(
-    model: VisionModel,
-    batches: Iterable[Batch],
-    config: SearchConfig,
-    *,
-    seed: int,
-    decayed_over: int | None = None,
-    weights: Mapping[str, float] | None = None,
-    teacher: Teacher | None = None,
-) -> None:
-    """Plain stochastic gradient descent over batches, in place.
+
+class Descent:
+    """Plain stochastic gradient descent on the weights of a network, in place, which can be saved and taken up.
+
+    Args:
+        decayed_over: steps over which the learning rate falls to zero as a cosine; None: it stays.
+    Attributes:
+        step: steps done.
+        named: the weights that are learned.
+    """
+
+    def __init__(self, model: VisionModel, config: SearchConfig, decayed_over: int | None = None) -> None:
+        self.model, self.step = model, 0
+        self.named = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        self.device = next(model.parameters()).device
+        self._config, self._decayed_over = config, decayed_over
+        self._optimiser = torch.optim.SGD(
+            self.named.values(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+    def descend(self) -> None:
+        """Change the weights by the gradients that are there, and forget these."""
+        config = self._config
+        if config.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.named.values(), config.gradient_clip)
+        if self._decayed_over is not None:
+            (group,) = self._optimiser.param_groups
+            group["lr"] = config.learning_rate * (1 + math.cos(math.pi * self.step / self._decayed_over)) / 2
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+    def save(self, path: Path) -> None:
+        """Write weights, momenta and the step."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.named.items():
+            momentum = self._optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[MOMENTUM + name] = momentum.cpu().contiguous()
+        tensors[STEP] = torch.tensor([self.step])
+        with whole_file(path, durable=True) as part:
+            save_file(tensors, part)
+
+    def load(self, path: Path) -> None:
+        """Take up what `save` wrote.
+
+        Raises:
+            InputError: it is of another network.
+        """
+        try:
+            tensors = load_file(path)
+            self.step = int(tensors.pop(STEP))
+            momenta = {
+                name.removeprefix(MOMENTUM): tensors.pop(name) for name in list(tensors) if name.startswith(MOMENTUM)
+            }
+            self.model.load_state_dict(tensors)
+            for name, momentum in momenta.items():
+                self._optimiser.state[self.named[name]]["momentum_buffer"] = momentum.to(self.device)
+        except Exception as error:
+            raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}); say another run_dir") from error
+
+
+class Tuning(Descent):
+    """Training of one network.
 
     Args:
         seed: of dropout.
-        decayed_over: steps over which the learning rate falls to zero as a cosine; None: it stays.
         weights: of the heads' losses; 1 where there is none.
         teacher: what its heads say is learned too.
     """
-    torch.manual_seed(seed)
-    device = next(model.parameters()).device
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(
-        learned, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, decayed_over) if decayed_over else None
-    model.train()
-    for batch_on_cpu in batches:
-        loss = total_loss(model, batch_on_cpu.to(device), weights, teacher)
-        if loss is None:
-            continue
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if config.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(learned, config.gradient_clip)
-        optimiser.step()
-        if schedule is not None:
-            schedule.step()
-    model.eval()
+
+    def __init__(
+        self,
+        model: VisionModel,
+        config: SearchConfig,
+        *,
+        seed: int,
+        decayed_over: int | None = None,
+        weights: Mapping[str, float] | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        super().__init__(model, config, decayed_over)
+        self._seed, self._weights, self._teacher = seed, weights, teacher
+
+    def learn(self, batch: Batch) -> None:
+        """One step. Leaves the model in training mode."""
+        torch.manual_seed(self._seed + self.step)
+        self.model.train()
+        loss = total_loss(self.model, batch.to(self.device), self._weights, self._teacher)
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.descend()
+        self.step += 1
 
 
 def total_loss(

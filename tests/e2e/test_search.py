@@ -13,7 +13,7 @@ from backbone.architecture_file import from_plain, read
 from tasks.checkpoints.model_file import read_header
 from tasks.commands.search.blocks import BlockSearch
 from tasks.search.supernet import Supernet
-from tasks.search.tuning import fine_tune
+from tasks.search.tuning import Tuning
 from tests.e2e.command import TINY, tiny_run, trident
 
 if TYPE_CHECKING:
@@ -72,34 +72,62 @@ def test_a_search_ends_in_a_network_that_can_be_evaluated(
     assert metrics == json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def test_a_search_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def same_results(one: Path, other: Path) -> None:
+    """Architectures, outcomes and weights of two searches are equal bit for bit."""
+    names = {path.name for path in one.glob("*architecture.yaml")} | {"outcome.json"}
+    assert names == {path.name for path in other.glob("*architecture.yaml")} | {"outcome.json"}
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    for path in one.glob("*model.safetensors"):
+        mine, its = load_file(path), load_file(other / path.name)
+        assert mine.keys() == its.keys()
+        assert all(torch.equal(mine[name], its[name]) for name in mine), path.name
+
+
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped among the proposals, and in the long trainings: what was trained before is not trained again."""
     assert tiny_run(monkeypatch, tmp_path, "task=classification", "trainer.max_steps=1") == 0
     words = [f"checkpoint={tmp_path / 'run' / 'model.safetensors'}", f"data.root={tmp_path / 'scenes'}", *SEARCH]
-    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'whole'}") == 0
-    calls = 0
+    words += ["search.long_steps=4", "search.scratch_steps=3", "search.save_every=2"]
+    steps, stops = 0, set[int]()
+    learn = Tuning.learn
 
-    def stopping(*args: object, **options: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls in (2, 5):
+    def counting(tuning: Tuning, batch: Any) -> None:
+        nonlocal steps
+        if steps in stops:
+            stops.remove(steps)
             raise KeyboardInterrupt
-        fine_tune(*args, **options)  # type: ignore[arg-type]
+        steps += 1
+        learn(tuning, batch)
 
-    monkeypatch.setattr("tasks.search.ground.fine_tune", stopping)
-    codes = [trident(monkeypatch, *words, f"run_dir={tmp_path / 'parts'}") for _ in range(3)]
-    assert codes[0] == codes[1] == 130
-    assert codes[2] == 0
-    for name in ("architecture.yaml", "outcome.json"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    mine, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("parts", "whole"))
-    assert mine.keys() == whole.keys()
-    assert all(torch.equal(mine[name], whole[name]) for name in whole)
+    monkeypatch.setattr(Tuning, "learn", counting)
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'whole'}") == 0
+    in_all, steps = steps, 0
+    # The last 14 or more are 4 of the searched network, 4 and as many as there were iterations of the uniform one, and
+    # 3 from scratch of each.
+    stops = {1, 3, in_all - 12, in_all - 8, in_all - 1}
+    codes = [trident(monkeypatch, *words, f"run_dir={tmp_path / 'parts'}") for _ in range(6)]
+    assert codes == [130] * 5 + [0]
+    assert not stops
+    assert steps <= in_all + 5, "each stop repeats what was not saved: one step at most"
+    same_results(tmp_path / "whole", tmp_path / "parts")
+    assert not list((tmp_path / "parts").glob("*training*"))
+    steps = 0
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'parts'}") == 0
+    assert steps == 0, "a finished search is not done again"
+    same_results(tmp_path / "whole", tmp_path / "parts")
+    (tmp_path / "parts" / "outcome.json").write_text("[{}]", encoding="utf-8")
+    capsys.readouterr()
+    assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'parts'}") == 2
+    assert "outcome.json: is damaged" in capsys.readouterr().err
 
 
 BLOCKS = (
     "mode=search", "search=blocks", "task=classification", *(word for word in TINY if not word.startswith("trainer")),
     "data.train_scenes=24", "search.multiply_adds=3", "search.steps=4", "search.save_every=2", "search.candidates=8",
-    "search.population=3", "search.parents=2", "search.ranked_steps=1", "search.long_steps=2", "search.recalibration=1",
+    "search.population=3", "search.parents=2", "search.ranked_steps=1", "search.long_steps=3", "search.recalibration=1",
 )  # fmt: skip
 
 
@@ -108,14 +136,14 @@ def test_a_search_over_blocks_that_was_stopped_ends_as_one_that_was_not(
 ) -> None:
     words = [*BLOCKS, f"data.root={tmp_path / 'scenes'}"]
     assert trident(monkeypatch, *words, f"run_dir={tmp_path / 'whole'}") == 0
-    learn, score = Supernet.learn, BlockSearch.score
+    learn, score, tune = Supernet.learn, BlockSearch.score, Tuning.learn
     calls = 0
 
     def stopping(of: Any) -> Any:
         def call(*args: Any) -> Any:
             nonlocal calls
             calls += 1
-            if calls in (4, 10):
+            if calls in (4, 10, 26, 37):
                 raise KeyboardInterrupt
             return of(*args)
 
@@ -123,14 +151,16 @@ def test_a_search_over_blocks_that_was_stopped_ends_as_one_that_was_not(
 
     monkeypatch.setattr(Supernet, "learn", stopping(learn))
     monkeypatch.setattr(BlockSearch, "score", stopping(score))
+    monkeypatch.setattr(Tuning, "learn", stopping(tune))
     parts = [*words, f"run_dir={tmp_path / 'parts'}"]
-    assert trident(monkeypatch, *parts) == 130
-    assert trident(monkeypatch, *parts) == 130
+    for _ in range(4):
+        assert trident(monkeypatch, *parts) == 130
     assert (tmp_path / "parts" / "architecture.yaml").is_file()
     told = capsys.readouterr()
     assert "the best network so far" in told.out + told.err
     assert trident(monkeypatch, *parts) == 0
-    for name in ("architecture.yaml", "outcome.json", "front.json", "ranking.json"):
+    same_results(tmp_path / "whole", tmp_path / "parts")
+    for name in ("front.json", "ranking.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert {one["name"] for one in outcome(tmp_path / "whole")} == {"searched", "random", "uniform"}
     assert len(json.loads((tmp_path / "whole" / "ranking.json").read_text(encoding="utf-8"))["scratch"]) == 8

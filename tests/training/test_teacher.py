@@ -14,7 +14,7 @@ from backbone.families.mobilenet_v2 import mobilenet_v2
 from heads.build import build_head
 from heads.structures import Batch, ClassificationTargets
 from tasks.config.search import NetAdaptConfig
-from tasks.search.tuning import fine_tune, recalibrate
+from tasks.search.tuning import Tuning, recalibrate
 from tasks.training.teacher import Teacher
 from tests.search.test_surgery import model_of, tensors
 
@@ -58,7 +58,10 @@ def test_the_teacher_is_learned_and_stays_as_it_is() -> None:
     known.heads["classes"].classifier.bias.data[:] = torch.tensor([-3.0, 0.0, 3.0])  # type: ignore[union-attr]
     before = copy.deepcopy(known.state_dict())
     config = NetAdaptConfig(learning_rate=1e-2, gradient_clip=None)
-    fine_tune(student, [batch_of(8)] * 40, config, seed=0, teacher=Teacher(known, weight=100.0))
+    tuning = Tuning(student, config, seed=0, teacher=Teacher(known, weight=100.0))
+    for _ in range(40):
+        tuning.learn(batch_of(8))
+    student.eval()
     mine, theirs = (next(tensors(one(batch_of(8).images))).softmax(1) for one in (student, known))
     torch.testing.assert_close(mine.mean(0), theirs.mean(0), rtol=0, atol=0.05)
     assert all(torch.equal(before[name], tensor) for name, tensor in known.state_dict().items())

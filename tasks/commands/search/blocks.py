@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import asdict
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from backbone.architecture_file import write as write_architecture
@@ -20,9 +18,10 @@ from tasks.search.ground import uniform
 from tasks.search.ranking import Ranking, ranking_of
 from tasks.search.space import Space, to_lists
 from tasks.search.supernet import Supernet
-from tasks.search.tuning import fine_tune, recalibrate, scored
+from tasks.search.tuning import recalibrate, scored
 
 if TYPE_CHECKING:
+    from backbone.architecture import Architecture
     from tasks.commands.search.work import Search
     from tasks.config.search import BlocksConfig
     from tasks.model import VisionModel
@@ -85,23 +84,11 @@ class BlockSearch:
         self.supernet = Supernet(
             work.build, self.space, section, seed=work.seed, device=work.builder.device, weights=work.weights
         )
-        self._path = work.folder / WEIGHTS
-        if self._path.is_file():
-            self.supernet.load(self._path)
 
     def train(self) -> None:
         """Train the shared weights, from the last state that was saved."""
-        net, section = self.supernet, self.section
-        if net.step == section.steps:
-            return
-        started, first = time.monotonic(), net.step
-        stream = self.data.stream(self.data.learned, skipped=first)
-        for batch in islice(stream, section.steps - first):
-            net.learn(batch)
-            if net.step % section.save_every == 0 or net.step == section.steps:
-                net.save(self._path)
-                left = (time.monotonic() - started) * (section.steps - net.step) / (net.step - first)
-                log.info("shared weights: step %d of %d, about %d min left", net.step, section.steps, round(left / 60))
+        path = self.work.folder / WEIGHTS
+        self.work.train("shared weights", self.supernet, path, self.section.steps, self.data, self.data.learned)
 
     def child(self, genome: Genome) -> VisionModel:
         """A network with shared weights and batch statistics of its own."""
@@ -123,12 +110,11 @@ class BlockSearch:
         chosen = state.by_chance[: section.ranked]
         for number, one in enumerate(chosen[len(state.ranked) :], len(state.ranked) + 1):
             model = self.work.fresh(self.space.architecture(one.genome))
-            fine_tune(
-                model, islice(self.data.stream(self.data.learned), section.ranked_steps), section,
-                seed=self.work.seed, decayed_over=section.ranked_steps, weights=self.work.weights,
-            )  # fmt: skip
+            name = f"ranked_{number}"
+            self.work.learn(name, model, section.ranked_steps, self.data, positions=self.data.learned)
             state.ranked.append(scored(model, self.data.held_out(), self.evaluators))
             state.write()
+            self.work.training_file(name).unlink(missing_ok=True)
             log.info(
                 "from scratch %d of %d: metric %.4f, with shared weights %.4f",
                 number, len(chosen), state.ranked[-1], one.metric,
@@ -158,17 +144,17 @@ class BlockSearch:
             else:
                 log.info("the control is the configured network: it costs no more than what was found")
                 networks["uniform"] = first
-        outcomes = []
-        for name, architecture in networks.items():
-            model = work.fresh(architecture)
-            work.learn(model, section.long_steps, self.data)
-            outcomes.append((work.outcome(name, model, architecture), model))
-        return work.time(outcomes)
+        return work.time([self._ended(name, architecture) for name, architecture in networks.items()])
+
+    def _ended(self, name: str, architecture: Architecture) -> tuple[Outcome, VisionModel]:
+        model = self.work.fresh(architecture)
+        steps = self.section.long_steps
+        return self.work.ended(name, architecture, model, lambda: self.work.learn(name, model, steps, self.data))
 
     def leave(self) -> None:
-        """Save the best candidate that there is by Ctrl-C. Shared weights go on from where they were saved last."""
+        """Save the best candidate that there is by Ctrl-C, unless what was found is trained already."""
         scored_so_far = [*self.state.evolved, *self.state.by_chance]
-        if not scored_so_far:
+        if not scored_so_far or self.work.has_ended("searched"):
             return
         found = best(scored_so_far, self.work.budget, self.section.exponent)
         architecture = self.space.architecture(found.genome)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from backbone.architecture_file import write as write_architecture
-from backbone.disk import write_whole
 from backbone.units import explicit
 from tasks.commands.search.blocks import blocks
 from tasks.commands.search.page import write_page
@@ -20,9 +17,11 @@ from tasks.search.netadapt import search as netadapt
 from tasks.search.progress import SearchState
 
 if TYPE_CHECKING:
+    from backbone.architecture import Architecture
     from tasks.commands.job import Job
     from tasks.config.latency import LatencyConfig
     from tasks.config.search import SearchConfig
+    from tasks.model import VisionModel
     from tasks.search.progress import Outcome
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,6 @@ def search(job: Job, section: SearchConfig, latency: LatencyConfig, *, checkpoin
         log.info("%-16s %s %.4f, %.4g %s%s", one.name, "metric", one.metric, one.cost, work.unit, whole)
     found = next(one for one in outcomes if one.name == "searched")
     run_folder.write_metrics(work.folder, {"val": found.metrics})
-    write_whole(work.folder / "outcome.json", json.dumps([asdict(one) for one in outcomes], indent=2))
     log.info("everything is in %s", work.folder)
     return False
 
@@ -70,24 +68,29 @@ def _netadapt(work: Search, section: NetAdaptConfig) -> list[Outcome] | None:
     )  # fmt: skip
     try:
         found = netadapt(section, work.budget, state, ground)
-        ends = [(work.outcome("start", work.start, first), work.start)]
-        work.learn(ground.model, section.long_steps, data, ground.teacher)
-        ends.append((work.outcome("searched", ground.model, found), ground.model))
+        ends = [work.ended("start", first, work.start, lambda: None)]
+
+        def end(
+            name: str, architecture: Architecture, model: VisionModel, steps: int, rate: float | None = None
+        ) -> None:
+            def train() -> None:
+                work.learn(name, model, steps, data, ground.teacher, learning_rate=rate)
+
+            ends.append(work.ended(name, architecture, model, train))
+
         networks = {"searched": found}
+        end("searched", found, ground.model, section.long_steps)
         if section.control:
             networks["uniform"] = control = uniform(first, work.costs(found), section.divisor, work.costs)
-            model = ground.narrowed(work.start, control)
             # As much learning as the searched network had.
             steps = section.long_steps + section.short_steps * (len(state.iterations) - 1)
-            work.learn(model, steps, data, ground.teacher)
-            ends.append((work.outcome("uniform", model, control), model))
+            end("uniform", control, ground.narrowed(work.start, control), steps)
         for name, architecture in networks.items() if section.scratch_steps else ():
-            model = work.fresh(architecture)
-            work.learn(model, section.scratch_steps, data, ground.teacher, section.scratch_learning_rate)
-            ends.append((work.outcome(f"{name}_scratch", model, architecture), model))
+            rate = section.scratch_learning_rate
+            end(f"{name}_scratch", architecture, work.fresh(architecture), section.scratch_steps, rate)
         outcomes = work.time(ends)
     except KeyboardInterrupt:
-        if len(state.iterations) > 1:
+        if len(state.iterations) > 1 and not work.has_ended("searched"):
             write_architecture(work.folder / "architecture.yaml", state.architecture)
             work.save(work.folder / "model.safetensors", ground.model, state.architecture)
             last = state.iterations[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 from backbone.architecture_file import write as write_architecture
 from backbone.config import MobileNetConfig
@@ -25,23 +27,27 @@ from tasks.search.data import HeldOut, SearchData, batches, divided
 from tasks.search.ground import Costs
 from tasks.search.measure import Stopwatch
 from tasks.search.pieces import MultiplyAdds
-from tasks.search.progress import Outcome
+from tasks.search.progress import Outcome, read_outcomes, write_outcomes
 from tasks.search.table import LatencyTable
-from tasks.search.tuning import fine_tune, scored
+from tasks.search.tuning import Tuning, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backbone.architecture import Architecture
     from tasks.commands.job import Job
     from tasks.config.search import SearchConfig
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
+    from tasks.search.supernet import Supernet
     from tasks.training.teacher import Teacher
 
 log = logging.getLogger(__name__)
 
 STATE = "search.json"
+OUTCOMES = "outcome.json"
+ALIKE = {"save_every"}
+"""Options with which a search stays the same."""
 
 
 class Search:
@@ -162,20 +168,67 @@ class Search:
         return Collate({name: head.kind.value for name, head in self.builder.heads.items()})
 
     def learn(
-        self, model: VisionModel, steps: int, data: SearchData, teacher: Teacher | None = None,
-        learning_rate: float | None = None,
+        self, name: str, model: VisionModel, steps: int, data: SearchData, teacher: Teacher | None = None, *,
+        learning_rate: float | None = None, positions: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
-        """Train on all training images, in place; the learning rate falls to zero.
+        """Train in place, on from where a training of this name was saved last; the learning rate falls to zero.
 
         Args:
             learning_rate: None: the configured one.
+            positions: of the images to learn from; None: all of the training split.
         """
-        section = self.section if learning_rate is None else replace(self.section, learning_rate=learning_rate)
         if steps:
-            fine_tune(
-                model, islice(data.stream(), steps), section, seed=self.seed, decayed_over=steps,
-                weights=self.weights, teacher=teacher,
-            )  # fmt: skip
+            section = self.section if learning_rate is None else replace(self.section, learning_rate=learning_rate)
+            tuning = Tuning(model, section, seed=self.seed, decayed_over=steps, weights=self.weights, teacher=teacher)
+            self.train(name, tuning, self.training_file(name), steps, data, positions)
+            model.eval()
+
+    def train(
+        self, name: str, training: Tuning | Supernet, path: Path, steps: int, data: SearchData,
+        positions: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
+        """Go on up to a number of steps, saved to a file every `search.save_every` of them."""
+        if path.is_file():
+            training.load(path)
+        started, first = time.monotonic(), training.step
+        for batch in islice(data.stream(positions, skipped=first), steps - first):
+            training.learn(batch)
+            if training.step % self.section.save_every == 0 or training.step == steps:
+                training.save(path)
+                rate = (training.step - first) / (time.monotonic() - started)
+                log.info(
+                    "%s: step %d of %d, %.2g steps/s, about %d min left",
+                    name, training.step, steps, rate, round((steps - training.step) / rate / 60),
+                )  # fmt: skip
+
+    def training_file(self, name: str) -> Path:
+        """Where a training of this name is saved until it is finished."""
+        return self.folder / f"{name}_training.safetensors"
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a network that the search ends with is trained and scored."""
+        return name in read_outcomes(self.folder / OUTCOMES)
+
+    def ended(
+        self, name: str, architecture: Architecture, model: VisionModel, train: Callable[[], None]
+    ) -> tuple[Outcome, VisionModel]:
+        """One of the networks that the search ends with: trained and scored, or as it was if that was done before.
+
+        Args:
+            model: it gets the weights.
+            train: trains it in place.
+        """
+        path = self.folder / OUTCOMES
+        known = read_outcomes(path)
+        if name in known:
+            if name != "start":
+                model.load_state_dict(load_file(self.folder / f"{_prefix(name)}model.safetensors"))
+            return known[name], model
+        train()
+        outcome = self.outcome(name, model, architecture)
+        write_outcomes(path, [*known.values(), outcome])
+        self.training_file(name).unlink(missing_ok=True)
+        return outcome, model
 
     def outcome(self, name: str, model: VisionModel, architecture: Architecture) -> Outcome:
         """Score on the validation split; all but the start are saved, the one found by itself."""
@@ -186,9 +239,8 @@ class Search:
         metric = scored(model, batches(self.splits.val, transform, self.collate, size), evaluators)
         metrics = {f"{one.prefix}{key}": value for one in evaluators.values() for key, value in one.metrics().items()}
         if name != "start":
-            prefix = "" if name == "searched" else f"{name}_"
-            write_architecture(self.folder / f"{prefix}architecture.yaml", architecture)
-            self.save(self.folder / f"{prefix}model.safetensors", model, architecture)
+            write_architecture(self.folder / f"{_prefix(name)}architecture.yaml", architecture)
+            self.save(self.folder / f"{_prefix(name)}model.safetensors", model, architecture)
         return Outcome(name=name, cost=self.costs(architecture), measured_ms=None, metric=metric, metrics=metrics)
 
     def time(self, found: Sequence[tuple[Outcome, VisionModel]]) -> list[Outcome]:
@@ -197,7 +249,9 @@ class Search:
             measured = self.watch.networks([model for _, model in found], self.size)
             for (outcome, _), timing in zip(found, measured, strict=True):
                 outcome.measured_ms = timing.fast
-        return [outcome for outcome, _ in found]
+        outcomes = [outcome for outcome, _ in found]
+        write_outcomes(self.folder / OUTCOMES, outcomes)
+        return outcomes
 
     def save(self, path: Path, model: VisionModel, architecture: Architecture) -> None:
         """Write a checkpoint as a training does."""
@@ -215,7 +269,11 @@ class Search:
         )
 
 
+def _prefix(name: str) -> str:
+    return "" if name == "searched" else f"{name}_"
+
+
 def _plain(section: Any) -> dict[str, Any]:
     name = "latency" if isinstance(section, LatencyConfig) else "search"
     found: Any = OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
-    return {f"{name}.{key}": value for key, value in found.items()}
+    return {f"{name}.{key}": value for key, value in found.items() if key not in ALIKE}

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from backbone.architecture_file import read as read_architecture
 from backbone.errors import InputError
 from backbone.families.searched import SearchedConfig
+from tasks.checkpoints.model_file import is_foreign
 from tasks.cli.strides import fill_in_strides
 from tasks.config.run import Command, RunConfig
 
@@ -31,7 +33,30 @@ def read(words: Sequence[str]) -> tuple[RunConfig, Command]:
     """
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else hydra.initialize_config_module("conf", version_base="1.3"):
-        return read_composed(hydra.compose("config", overrides=list(words), return_hydra_config=True))
+        return read_composed(compose(words))
+
+
+def compose(words: Sequence[str]) -> DictConfig:
+    """What Hydra makes of words without flags, with its node `hydra`.
+
+    Where they do not fit the default task and name a checkpoint of Trident's, only groups and keys without a section
+    are composed: `with_checkpoint` composes all of them once the checkpoint has said of which task it is.
+
+    Raises:
+        Exception: Hydra's and OmegaConf's (see `tasks.cli.explain`).
+    """
+    try:
+        return hydra.compose("config", overrides=list(words), return_hydra_config=True)
+    except HydraException as error:
+        named = [word for word in words if word.startswith(("checkpoint=", "artifact="))]
+        without_sections = [word for word in words if "." not in word.partition("=")[0]]
+        if not named or without_sections == list(words):
+            raise
+        composed = hydra.compose("config", overrides=without_sections, return_hydra_config=True)
+        if composed.artifact is None and is_foreign(str(composed.checkpoint)):
+            raise error from error.__cause__
+        composed.hydra.overrides.task = list(words)
+        return composed
 
 
 def read_composed(composed: DictConfig) -> tuple[RunConfig, Command]:

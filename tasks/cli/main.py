@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from conf.help import print_help
 from conf.schema import literal_words, register
-from tasks.cli.compose import read, read_composed
+from tasks.cli.compose import compose, read, read_composed
 from tasks.cli.flags import check_flags
 from tasks.cli.leaving import FAILED, CommandFailed, _errors_explained, _exit, hint
 from tasks.cli.loading import load_model
@@ -52,7 +52,7 @@ def run() -> None:
             _hydra_command()
         else:
             with hydra.initialize_config_module("conf", version_base="1.3"):
-                _run(hydra.compose("config", overrides=words, return_hydra_config=True))
+                _run(compose(words))
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")

@@ -13,6 +13,8 @@ from torch import nn
 from backbone.errors import InputError
 from conf.schema import register
 from tasks.checkpoints.model_file import Header, save_model
+from tasks.cli.compose import read
+from tasks.cli.explain import explain
 from tasks.cli.restore import SECTIONS, with_checkpoint
 from tasks.config.run import Mode, RunConfig, Task
 from tasks.data.config import FolderConfig, VocConfig
@@ -60,6 +62,25 @@ def test_a_checkpoint_brings_its_own_configuration(tmp_path: Path, header: Heade
     assert isinstance(config.data, VocConfig)
     assert config.transform.image_size == 65
     assert restored(tmp_path, header, "transform.image_size=97").transform.image_size == 97
+
+
+def test_keys_of_another_task_than_the_default_need_no_task(tmp_path: Path, header: Header) -> None:
+    """`transform.max_side` and `head.skip` are a segmenter's: the checkpoint says that it is one."""
+    path = tmp_path / "model.safetensors"
+    save_model(path, nn.Identity(), header)
+    words = ["mode=evaluate", f"checkpoint={path}", "data.root=x"]
+    config, command = read([*words, "transform.max_side=320", "head.skip=c3"])
+    assert isinstance(config.transform, DeepLabTransformConfig)
+    assert (config.transform.max_side, config.head.skip) == (320, "c3")
+    assert "transform.max_side=320" in command.overrides
+    with pytest.raises(Exception, match="zoom_out") as told:
+        read([*words, "transform.zoom_out=1"])
+    message = explain(told.value, [*words, "transform.zoom_out=1"])
+    assert message is not None
+    assert "there is no such key" in message
+    assert "image_size, flip, photometric, scales, max_side" in message
+    with pytest.raises(InputError, match=r"checkpoint=gone\.safetensors: no such file"):
+        read(["mode=evaluate", "checkpoint=gone.safetensors", "transform.max_side=320"])
 
 
 @pytest.mark.parametrize("group", GROUPS)

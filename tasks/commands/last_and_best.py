@@ -42,18 +42,19 @@ def write_weights(
     """
     best = keeper.best.step if keeper.best else keeper.step
     for name, step in ((LAST, keeper.step), (BEST, best)):
-        if name == BEST and keeper.best and group.is_first():  # the others get them when they are shared
-            task.load_state_dict(keeper.best_weights())
-        batches = data.evaluation(data.splits.val)
-        fitted = calibrate(task.model, evaluators, batches, device=device, precision=precision)
-        for head, one in fitted.items():
-            log.info(
-                "%s: logits of %s divided by %.3f, fitted on val: calibration error there %.4f -> %.4f",
-                name, head, one.temperature, one.error_before, one.error_after,
-            )  # fmt: skip
-        if group.is_first():
-            header.provenance["step"] = step
+        if name == LAST or keeper.best:  # else the last weights are the best
+            if name == BEST and group.is_first():  # the others get them when they are shared
+                task.load_state_dict(keeper.best_weights())
+            batches = data.evaluation(data.splits.val)
+            fitted = calibrate(task.model, evaluators, batches, device=device, precision=precision)
+            for head, one in fitted.items():
+                log.info(
+                    "%s: logits of %s divided by %.3f, fitted on val: calibration error there %.4f -> %.4f",
+                    name, head, one.temperature, one.error_before, one.error_after,
+                )  # fmt: skip
             if fitted:
                 header.provenance[CALIBRATION] = {head: one.to_plain() for head, one in fitted.items()}
+        if group.is_first():
+            header.provenance["step"] = step
             save_model(folder / name, task.model, header)
     log.info("weights: %s after step %d, the best evaluation; %s after step %d", BEST, best, LAST, keeper.step)

@@ -60,13 +60,30 @@ def test_what_is_proposed_covers_what_it_says() -> None:
     better = found.better
     assert better is not None
     assert found.now.share < 0.5 < better.share
-    config = SSDLiteConfig(min_scale=better.min_scale, max_scale=better.max_scale)
+    assert better.words == ["head.taps=[c3.expand,c4.expand,last]", "head.three_boxes_first=false", "head.scales=auto"]
+    config = SSDLiteConfig(taps=["c3.expand", "c4.expand", "last"], three_boxes_first=False, scales=better.scales[:-1])
     head = build_head(config, SPECS, num_classes=1, image_size=better.image_size)
     met = box_iou(torch.from_numpy(boxes), to_xyxy(head.default_boxes_cxcywh)).amax(dim=1) >= 0.5
     assert better.share == pytest.approx(met.float().mean().item())
     (finding,) = report_coverage(found)
     assert finding.severity is Severity.warning
-    assert better.words() in finding.text
+    assert " ".join(better.words) in finding.text
+
+
+def test_scales_of_one_s_own_are_looked_at_as_fitted_ones_are() -> None:
+    """Squares of .2 meet no box where the smallest scale is .5; with fitted scales they do without another level."""
+    given = SSDLiteConfig(scales=[0.5, 0.6, 0.7, 0.8, 0.9, 0.95], three_boxes_first=False, aspect_ratios=[1.0])
+    found = coverage(cast("DetectionData", Drawn(squares(0.2, 100))), given, SPECS, 320)
+    assert found is not None
+    assert found.now.scales == [*given.scales, 1.0]
+    assert found.now.share == 0
+    assert found.better is not None
+    assert found.better.words == ["head.scales=auto"]
+    fitted = SSDLiteConfig(scales="auto", three_boxes_first=False, aspect_ratios=[1.0])
+    found = coverage(cast("DetectionData", Drawn(squares(0.2, 100))), fitted, SPECS, 320)
+    assert found is not None
+    assert found.now.share == 1
+    assert found.better is None
 
 
 def test_well_covered_and_empty() -> None:

@@ -99,6 +99,10 @@ ELSEWHERE = {
     "mode=predict artifact=FILE source=photos/": "tests/e2e/test_export.py",
     "mode=latency task=detection latency.runtime=onnx latency.threads=1": "tests/search/test_latency.py",
     "mode=search checkpoint=FILE data.root=FOLDER search.latency=12 run_dir=FOLDER": "tests/e2e/test_search.py",
+    "mode=search checkpoint=FILE task=detection data=voc data.root=bccd data.bad_boxes=drop transform.image_size=192"
+    " data.batch_size=8 search.latency=3 latency.runtime=onnx search.first_step=0.05 search.step_decay=1"
+    " search.short_steps=12 search.distill_weight=1 search.long_steps=400 search.learning_rate=0.01 seed=0"
+    " run_dir=runs/small": "tests/e2e/test_search.py",
     "mode=search checkpoint=FILE data.root=FOLDER search.latency=12 latency.runtime=onnx run_dir=runs/small": (
         "tests/e2e/test_search.py"
     ),

@@ -17,13 +17,12 @@ from tasks.training.gradients import gradient_norms, shared_feature
 from tasks.training.optim import build_optimizer, build_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     from heads.structures import Batch
     from tasks.config.training import OptimConfig
-    from tasks.data.transforms.mixing import Mixing
     from tasks.evaluators.base import Evaluator
     from tasks.model import VisionModel
     from tasks.training.teacher import Teacher
@@ -56,7 +55,7 @@ class VisionTask(L.LightningModule):
         *,
         steps: int,
         steps_per_epoch: int,
-        mixing: Mixing | None = None,
+        mixing: Callable[[Batch, int], Batch] | None = None,
         balance: FixedWeights | None = None,
         factors: Mapping[str, float] | None = None,
         teacher: Teacher | None = None,

@@ -77,6 +77,8 @@ ELSEWHERE = {
     "mode=convert task=segmentation data=masks data.root=FOLDER data.classes=[background,road] convert.format=coco"
     " convert.output=NEW": CONVERT,
     "experiment=fine_tune data.root=FOLDER backbone.weights=FILE": TUNE,
+    "experiment=fine_tune task=segmentation data=voc data.root=VOCdevkit backbone.weights=FILE transform.image_size=321"
+    " data.batch_size=8 trainer.max_steps=600 trainer.precision=bf16-mixed trainer.validate_every=3 seed=0": TUNE,
     "experiment=fine_tune task=detection data=voc data.root=FOLDER backbone.weights=FILE": TUNE,
     "experiment=fine_tune task=detection data=voc data.root=FOLDER backbone.weights=FILE trainer.minutes=60": TUNE,
     "experiment=fine_tune task=detection data=voc data.root=bccd data.bad_boxes=drop backbone.weights=FILE"

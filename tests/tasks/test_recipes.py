@@ -15,7 +15,7 @@ from heads.ssdlite.config import SSDLiteConfig
 from tasks.config.run import RunConfig, Task
 from tasks.config.training import Algorithm
 from tasks.data.config import FolderConfig
-from tasks.data.transforms.config import SSDTransformConfig
+from tasks.data.transforms.config import DeepLabTransformConfig, SSDTransformConfig
 
 HEADS = {
     Kind.classification: LinearConfig,
@@ -68,7 +68,9 @@ def test_fine_tuning_is_a_configuration_for_every_task(task: Task) -> None:
         assert isinstance(config.transform, SSDTransformConfig)
         assert (config.transform.zoom_out, config.transform.crop) == (0.0, 0.5)
     if task is Task.segmentation:
-        assert (config.backbone.freeze_at, config.data.balanced_sampling) == ("context", 0.5)
+        assert isinstance(config.transform, DeepLabTransformConfig)
+        assert (config.transform.copy_paste, config.data.balanced_sampling) == (1.0, 0.5)
+        assert (config.optim.backbone_factor, config.optim.heads_first) == (0.05, 100)
 
 
 @pytest.mark.parametrize(

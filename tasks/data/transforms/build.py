@@ -16,10 +16,13 @@ from tasks.data.transforms.config import (
 )
 from tasks.data.transforms.growing import GrowingSize
 from tasks.data.transforms.imagenet import CentralPart, CentreCrop, RandomCrop
-from tasks.data.transforms.mixing import Mixing
+from tasks.data.transforms.mixing import CopyPaste, Mixing
 from tasks.data.transforms.whole import EvalTransform, StretchedImage, WholeImage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heads.structures import Batch
     from tasks.data.sample import Transform
 
 
@@ -84,12 +87,14 @@ def evaluation_transform(config: Any) -> Transform:
     raise InputError(f"transform: {type(config).__name__} is none of Trident's and has no evaluation()")
 
 
-def batch_mixing(config: Any, seed: int) -> Mixing | None:
-    """What blends the images of a training batch; None: nothing does."""
+def batch_mixing(config: Any, seed: int) -> Callable[[Batch, int], Batch] | None:
+    """What blends the images of a training batch, told the step; None: nothing does."""
     own = getattr(config, "mixing", None)
     if own is not None:
-        made: Mixing | None = own(seed)
+        made: Callable[[Batch, int], Batch] | None = own(seed)
         return made
+    if isinstance(config, DeepLabTransformConfig) and config.copy_paste:
+        return CopyPaste(config.copy_paste, seed)
     if isinstance(config, ImageNetTransformConfig) and (config.mixup or config.cutmix):
         return Mixing(config.mixup, config.cutmix, seed)
     return None

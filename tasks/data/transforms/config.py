@@ -159,6 +159,8 @@ class DeepLabTransformConfig(TransformConfig):
     photometric: bool = False
     scales: list[float] = field(default_factory=lambda: [0.5, 2.0])
     """Smallest and largest factor for the sides of a training image."""
+    copy_paste: float = 0.0
+    """Probability that objects of another training image are pasted onto one, as its mask outlines them."""
     max_side: int | None = None
     """Longer side in pixels that larger images are shrunk to in evaluation, answers not; null: none are."""
     pad: bool = False
@@ -169,6 +171,7 @@ class DeepLabTransformConfig(TransformConfig):
 
     def __post_init__(self) -> None:
         TransformConfig.__post_init__(self)
+        self._check_probabilities("copy_paste")
         if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1] < math.inf:
             raise InputError(f"transform.scales={list(self.scales)}: must be two positive numbers, the smaller first")
         if self.max_side is not None and self.max_side < MIN_IMAGE_SIZE:

@@ -1,6 +1,6 @@
-"""Blends the images of a training batch and their classes. Shapes: N images, H W pixels.
+"""Blends the images of a training batch and their labels. Shapes: N images, H W pixels.
 
-Reference: mixup, arXiv:1710.09412; CutMix, arXiv:1905.04899.
+Reference: mixup, arXiv:1710.09412; CutMix, arXiv:1905.04899; copy-paste, arXiv:2012.07177; ClassMix, arXiv:2007.07936.
 """
 
 from __future__ import annotations
@@ -12,12 +12,56 @@ import numpy as np
 import torch
 
 from backbone.errors import InputError
-from heads.structures import ClassificationTargets
+from heads.structures import ClassificationTargets, SegmentationTargets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.structures import Batch, Targets
+
+
+VOID = 255
+"""Label of pixels that count for nothing."""
+
+
+class CopyPaste:
+    """Pastes objects of an image, as its mask outlines them, onto its neighbour in the batch, at the same place.
+
+    As in ClassMix, about half of an image's classes are pasted, one at least; differs: the first class, background in
+    most data sets, never is, and partners are labelled both. What is drawn follows from the seed and the step alone.
+
+    Args:
+        probability: that something is pasted onto an image.
+        seed: of the run.
+    """
+
+    def __init__(self, probability: float, seed: int) -> None:
+        self.probability = probability
+        self.seed = seed
+
+    def __call__(self, batch: Batch, step: int) -> Batch:
+        """The batch with pasted objects, in images and masks.
+
+        Raises:
+            InputError: something else than one class for every pixel is learned.
+        """
+        (name, target), *others = batch.targets.items()
+        if others or batch.rows or not isinstance(target, SegmentationTargets):
+            raise InputError(f"transform.copy_paste: {', '.join(batch.targets)}: only masks can be pasted; set it to 0")
+        rng = np.random.default_rng([self.seed, step])
+        drawn = torch.from_numpy(rng.random((len(batch.images), VOID + 1)))
+        images, masks = batch.images.clone(), target.masks.clone()
+        for into, chances in enumerate(drawn):
+            source = into - 1
+            classes = torch.bincount(target.masks[source].flatten(), minlength=VOID + 1).nonzero().flatten().tolist()
+            objects = [label for label in classes if label not in (0, VOID)]
+            if not objects or chances[VOID] >= self.probability:
+                continue
+            chosen = [label for label in objects if chances[label] < 0.5] or [min(objects, key=chances.__getitem__)]
+            pasted = torch.isin(target.masks[source], torch.tensor(chosen, device=masks.device, dtype=masks.dtype))
+            masks[into][pasted] = target.masks[source][pasted]
+            images[into][:, pasted] = batch.images[source][:, pasted]
+        return replace(batch, images=images, targets={name: SegmentationTargets(masks)})
 
 
 class Mixing:

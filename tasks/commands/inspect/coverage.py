@@ -123,7 +123,8 @@ class Trial:
             is_finer: one level more, of stride 8, and six boxes a cell there.
             growth: factor of the image size.
         """
-        config, size, words = self.config, round(self.image_size * growth / 32) * 32, []
+        config, words = self.config, list[str]()
+        size = self.image_size if growth == 1.0 else round(self.image_size * growth / 32) * 32
         if is_finer:
             taps = [next(name for name in FINER if name in self.specs), *config.taps]
             config = replace(config, taps=taps, three_boxes_first=False)
@@ -131,10 +132,8 @@ class Trial:
         if is_fitted:
             config = replace(config, scales=AUTO)
             words += ["head.scales=auto"] * (self.config.scales != AUTO)
-        if growth != 1.0:
+        if size != self.image_size:
             words.append(f"transform.image_size={size}")
-        else:
-            size = self.image_size
         cells = map_cells(config, self.specs, size)
         scales = configured_scales(config, len(cells))
         if is_fitted:

@@ -78,7 +78,7 @@ def test_keys_of_another_task_than_the_default_need_no_task(tmp_path: Path, head
     message = explain(told.value, [*words, "transform.zoom_out=1"])
     assert message is not None
     assert "there is no such key" in message
-    assert "image_size, flip, photometric, scales, max_side" in message
+    assert "image_size, flip, photometric, scales, copy_paste, max_side" in message
     with pytest.raises(InputError, match=r"checkpoint=gone\.safetensors: no such file"):
         read(["mode=evaluate", "checkpoint=gone.safetensors", "transform.max_side=320"])
 

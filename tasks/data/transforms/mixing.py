@@ -12,16 +12,12 @@ import numpy as np
 import torch
 
 from backbone.errors import InputError
-from heads.structures import ClassificationTargets, SegmentationTargets
+from heads.structures import VOID, ClassificationTargets, SegmentationTargets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.structures import Batch, Targets
-
-
-VOID = 255
-"""Label of pixels that count for nothing."""
 
 
 class CopyPaste:

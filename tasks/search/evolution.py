@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backbone.disk import whole_file
+from backbone.disk import write_whole
 from backbone.errors import InputError
 from tasks.search.progress import check_words
 from tasks.search.space import from_lists, to_lists
@@ -98,8 +98,7 @@ class BlocksState:
             "by_chance": [_plain(one) for one in self.by_chance],
             "ranked": self.ranked,
         }
-        with whole_file(self.path, durable=True) as part:
-            part.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        write_whole(self.path, json.dumps(plain, indent=1), durable=True)
 
 
 def reward(metric: float, cost: float, budget: float, exponent: float) -> float:

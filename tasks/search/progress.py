@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backbone.architecture_file import from_plain, to_plain
-from backbone.disk import whole_file
+from backbone.disk import write_whole
 from backbone.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def read_outcomes(path: Path) -> dict[str, Outcome]:
 
 def write_outcomes(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write what `read_outcomes` reads."""
-    with whole_file(path, durable=True) as part:
-        part.write_text(json.dumps([asdict(one) for one in outcomes], indent=2), encoding="utf-8")
+    write_whole(path, json.dumps([asdict(one) for one in outcomes], indent=2), durable=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,5 +158,4 @@ class SearchState:
             "iterations": [asdict(one) for one in self.iterations],
             "proposals": [asdict(one) for one in self.proposals],
         }
-        with whole_file(self.path, durable=True) as part:
-            part.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        write_whole(self.path, json.dumps(plain, indent=1), durable=True)
